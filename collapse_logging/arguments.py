@@ -1,0 +1,46 @@
+"""Checks of what the caller passed: each error says what was expected, what came, how to mend."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def require_one_of(what: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise ValueError with the list and the nearest name unless ``value`` is one of them."""
+    names = sorted(allowed)
+    if value in names:
+        return
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{what}: expected one of {names}, got {value!r}.{hint}")
+
+
+def require_number(name: str, value: object, most: float = math.inf) -> None:
+    """Raise unless ``value`` is a number from 0 to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name}: expected a number from 0 to {most:g}, got {value!r}.")
+    if not 0.0 <= float(value) <= most:
+        raise ValueError(f"{name}: expected a number from 0 to {most:g}, got {value!r}.")
+
+
+def require_count(name: str, value: object, at_least: int) -> None:
+    """Raise unless ``value`` is an integer of at least ``at_least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: expected an integer of at least {at_least}, got {value!r}.")
+    if value < at_least:
+        raise ValueError(f"{name}: expected an integer of at least {at_least}, got {value!r}.")
+
+
+def checked_list(values: Sequence[Any], what: str, good: Callable[[Any], bool]) -> Sequence[Any]:
+    """The sequence itself, or TypeError naming what does not belong in it."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        raise TypeError(f"{what}: expected a list, got {type(values).__name__}; write [...].")
+    for value in values:
+        if not good(value):
+            raise TypeError(f"{what}: {type(value).__name__} does not belong in this list.")
+    return values

@@ -1,0 +1,236 @@
+"""Capture: posteriors from a model that was not changed, through forward hooks."""
+
+from __future__ import annotations
+
+import difflib
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.utils.hooks import RemovableHandle
+
+from .posterior import Posterior, as_posterior
+
+Observe = Callable[[str, Posterior], None]
+Latents = str | Sequence[str] | Mapping[str, str] | None
+
+_LIKELY = ("enc", "mu", "mean", "logvar", "log_var", "posterior", "latent", "to_z", "moments")
+
+
+def name_paths(latents: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """Latent names and module paths from what the user typed.
+
+    Raises:
+        TypeError: not a path, a list of paths or a mapping name -> path.
+    """
+    if isinstance(latents, str):
+        return {latents: latents}
+    pairs = dict(latents) if isinstance(latents, Mapping) else {path: path for path in latents}
+    if not pairs or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
+        raise TypeError(
+            "latents: expected a module path, a list of paths or a mapping name -> path, e.g. "
+            f"latents='encoder' or latents={{'z': 'encoder'}}, got {latents!r}."
+        )
+    return pairs
+
+
+class Capture:
+    """Watches a model's modules and gives every training posterior to ``observe``.
+
+    Only forwards of the training itself count: not under ``no_grad`` or inference mode, not in
+    ``eval()``, not the second run of activation checkpointing, not a deep copy of the model.
+
+    Args:
+        model: the model; nothing in it is changed but its hooks.
+        latents: module path, list, mapping name -> path, or None: then ``_last_z_list`` (a list
+            of ``(z, mean, log_variance)``) or the one module that gives a posterior.
+        observe: takes each latent's name and posterior.
+
+    Raises:
+        ValueError: a path that no module has, with the candidates.
+    """
+
+    def __init__(self, model: nn.Module, latents: Latents, observe: Observe) -> None:
+        self._model = model
+        self._observe = observe
+        self._handles: list[RemovableHandle] = []
+        self._found: dict[str, tuple[Posterior, Any]] = {}
+        self._last_list: Callable[[], Tensor | None] = lambda: None
+        self._searching = latents is None
+        if latents is None:
+            for path, module in model.named_modules():
+                self._hook(module, path, self._candidate)
+            self._hook(model, "", self._after_forward)
+            return
+        modules = dict(model.named_modules())
+        for name, path in name_paths(latents).items():
+            if path not in modules:
+                raise ValueError(_unknown_path(path, model))
+            self._hook(modules[path], name, self._known)
+
+    def settle(self) -> None:
+        """After a training forward: read ``_last_z_list``, or decide which module it was.
+
+        Call it before backward, so that growth can be read from the first step on.
+
+        Raises:
+            ValueError: no module gave a posterior, or several did.
+        """
+        if self._read_last_z_list() or not self._searching:
+            return
+        if len(self._found) != 1:
+            candidates = list(self._found) or _likely_paths(self._model)
+            self.remove()
+            raise ValueError(_undecided(len(self._found), candidates))
+        ((path, (posterior, module)),) = self._found.items()
+        self.remove()
+        self._searching = False
+        self._found = {}
+        self._hook(module, path or "z", self._known)
+        self._observe(path or "z", posterior)
+
+    def remove(self) -> None:
+        """Take the hooks off again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hook(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
+        hook = _Hook(module, self._model, name, take)
+        self._handles.append(module.register_forward_hook(hook))
+
+    def _known(self, name: str, module: nn.Module, output: object) -> None:
+        posterior = posterior_of(output)
+        if posterior is None:
+            raise TypeError(
+                f"latent {name!r}: expected its module to return (mean, log_variance) or a Normal "
+                f"distribution, got {_describe(output)}; watch a module that does, or call "
+                "monitor.observe(name, mean, log_variance) yourself."
+            )
+        self._observe(name, posterior)
+
+    def _candidate(self, path: str, module: nn.Module, output: object) -> None:
+        posterior = posterior_of(output)
+        seen = any(posterior and posterior.mean is p.mean for p, _ in self._found.values())
+        if posterior is not None and not seen:
+            self._found[path] = (posterior, module)
+
+    def _after_forward(self, path: str, module: nn.Module, output: object) -> None:
+        if len(self._found) == 1 or not self._searching or self._last_z_list():
+            self.settle()
+
+    def _last_z_list(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        lists = (vars(module).get("_last_z_list") for module in self._model.modules())
+        return next((entries for entries in lists if entries), [])
+
+    def _read_last_z_list(self) -> bool:
+        if entries := self._last_z_list():
+            if self._searching:
+                self.remove()
+                self._searching = False
+                self._found = {}
+                self._hook(self._model, "", self._after_forward)
+            if entries[0][1] is not self._last_list():
+                self._last_list = weakref.ref(entries[0][1])
+                for i, (_, mean, log_variance) in enumerate(entries):
+                    name = "z" if len(entries) == 1 else f"z{i}"
+                    self._observe(name, as_posterior(mean, log_variance, latent=name))
+            return True
+        return False
+
+
+class _Hook:
+    """A forward hook that goes with its module only: copies and pickles of it do nothing."""
+
+    def __init__(
+        self, module: nn.Module, root: nn.Module, name: str, take: Callable[..., None]
+    ) -> None:
+        self._module = weakref.ref(module)
+        self._root = weakref.ref(root)
+        self._name = name
+        self._take = take
+
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
+        """Pass a training output on."""
+        root = self._root()
+        if module is not self._module() or root is None or not root.training:
+            return
+        if torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1:
+            self._take(self._name, module, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is inert."""
+        return (_inert_hook, ())
+
+    def __deepcopy__(self, memo: object) -> Any:
+        """A copy is inert."""
+        return _inert_hook()
+
+
+class _InertHook:
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
+        """Do nothing."""
+
+
+def _inert_hook() -> _InertHook:
+    return _InertHook()
+
+
+def posterior_of(output: object) -> Posterior | None:
+    """The posterior in a module's output, or None.
+
+    ``(mean, log_variance)``, ``(anything, mean, log_variance)`` or a Normal distribution.
+    """
+    if isinstance(output, Distribution):
+        try:
+            return as_posterior(output)
+        except TypeError:
+            return None
+    if isinstance(output, (tuple, list)) and len(output) in (2, 3):
+        mean, log_variance = output[-2:]
+        if _could_be(mean) and _could_be(log_variance) and mean.shape == log_variance.shape:
+            return as_posterior(mean, log_variance)
+    return None
+
+
+def _could_be(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim in (2, 3, 4)
+
+
+def _describe(output: object) -> str:
+    if isinstance(output, Tensor):
+        return f"one tensor {list(output.shape)}"
+    if isinstance(output, (tuple, list)):
+        return f"{type(output).__name__}({', '.join(_describe(part) for part in output)})"
+    return type(output).__name__
+
+
+def _likely_paths(model: nn.Module) -> list[str]:
+    paths = [path for path, _ in model.named_modules() if path]
+    likely = [p for p in paths if any(word in p.lower() for word in _LIKELY)]
+    return (likely or paths)[:10]
+
+
+def _unknown_path(path: str, model: nn.Module) -> str:
+    paths = [p for p, _ in model.named_modules() if p]
+    near = difflib.get_close_matches(path, paths, n=1)
+    hint = f" Did you mean latents={near[0]!r}?" if near else ""
+    shown = _likely_paths(model)
+    return f"latents: no module {path!r} in {type(model).__name__}.{hint} Candidates: {shown}."
+
+
+def _undecided(found: int, candidates: list[str]) -> str:
+    if found:
+        return (
+            f"latents: {found} modules give a posterior and any could be meant. Say which, "
+            f"e.g. latents={candidates!r} for all of them."
+        )
+    return (
+        "latents: no module of the model returned (mean, log_variance) or a Normal distribution, "
+        "and there is no _last_z_list. Either pass the path of a module that does, e.g. "
+        f"latents={(candidates or ['encoder'])[0]!r} (candidates: {candidates}), or call "
+        "monitor.observe(name, mean, log_variance) yourself."
+    )

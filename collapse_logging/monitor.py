@@ -1,0 +1,272 @@
+"""The monitor: the one object that holds window, transfer, judge, writers and responses."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import typing
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from .arguments import checked_list, require_count
+from .capture import Capture, Latents
+from .posterior import as_posterior, check_mask
+from .report import Alert, Report
+from .responses import CheckResponse
+from .rules import Rules, resolve_rules
+from .transfer import Transfer, transfer_for
+from .verdict import Judge
+from .window import Layout, Window
+from .writers import Writer, complete
+from .writers.guard import GuardedWriter
+
+_log = logging.getLogger("collapse_logging")
+
+Response = typing.Callable[[Alert], None]
+
+
+class CollapseMonitor:
+    """Watches latents during training and reports, every ``check_frequency`` steps.
+
+    Call :meth:`observe` with each batch's posterior before backward, and :meth:`step` after the
+    optimiser's step; or :meth:`watch` a model once instead of observing. It never waits for the
+    device, never touches the random stream and never changes a parameter.
+
+    Args:
+        writers: where reports go; a ledger beside the first writer's folder and a log writer
+            (``verbose``) are added.
+        responses: called with each alert.
+        rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
+        kl_threshold, var_threshold, active_units_threshold, window_size, check_frequency,
+            early_stop_patience: override the rules' own; see :class:`Rules`.
+        log_dir: folder of the ledger; None: that of the first writer that has one.
+        verbose: also tell the ``logging`` module.
+        strict: raise what a writer or a response raises, for tests and CI.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of its range.
+    """
+
+    def __init__(
+        self,
+        writers: Sequence[Writer] = (),
+        responses: Sequence[Response] = (),
+        rules: str | Rules = "default",
+        *,
+        kl_threshold: float | None = None,
+        var_threshold: float | None = None,
+        active_units_threshold: float | None = None,
+        window_size: int | None = None,
+        check_frequency: int | None = None,
+        early_stop_patience: int | None = None,
+        log_dir: str | Path | None = None,
+        verbose: bool = True,
+        strict: bool = False,
+    ) -> None:
+        overrides = {
+            "kl_threshold": kl_threshold,
+            "var_threshold": var_threshold,
+            "active_units_threshold": active_units_threshold,
+            "window_size": window_size,
+            "check_frequency": check_frequency,
+            "early_stop_patience": early_stop_patience,
+        }
+        self.rules = resolve_rules(rules, overrides)
+        self.report: Report | None = None
+        self._check_frequency = self.rules.check_frequency
+        self._strict = strict
+        self._responses = list(checked_list(responses, "responses", callable))
+        given = checked_list(writers, "writers", lambda w: isinstance(w, Writer))
+        self._writers = [GuardedWriter(w, strict) for w in complete(given, log_dir, verbose)]
+        self._window = Window()
+        self._judge = Judge(self.rules)
+        self._transfer: Transfer | None = None
+        self._capture: Capture | None = None
+        self._step = 0
+        self._opened = self._closed = False
+
+    @property
+    def check_frequency(self) -> int:
+        """Training steps from one check to the next; may be set during training."""
+        return self._check_frequency
+
+    @check_frequency.setter
+    def check_frequency(self, steps: int) -> None:
+        require_count("check_frequency", steps, at_least=1)
+        self._check_frequency = operator.index(steps)
+
+    def observe(
+        self,
+        name: str,
+        mean: Tensor | Distribution,
+        log_variance: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+    ) -> None:
+        """Take one batch's posterior of one latent; call it in the training step, before backward.
+
+        Args:
+            name: the latent's name, e.g. ``"z"``; it appears in the tags.
+            mean: ``[batch, units]``, ``[batch, positions, units]`` or ``[batch, channels,
+                height, width]``; or a ``Normal`` or ``Independent(Normal)`` distribution.
+            log_variance: ln sigma^2, the same shape.
+            mask: True where a sample is real, ``[batch]`` or ``[batch, positions]``.
+
+        Raises:
+            TypeError, ValueError: not a posterior, with expected, got and how to mend.
+        """
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"name: expected the latent's name, e.g. 'z', got {name!r}.")
+        posterior = as_posterior(mean, log_variance, latent=name)
+        if mask is not None:
+            check_mask(mask, posterior, latent=name)
+        self._window.observe(name, posterior, mask)
+
+    def watch(self, model: nn.Module, latents: Latents = None) -> CollapseMonitor:
+        """Observe a model's latents through forward hooks instead of calling :meth:`observe`.
+
+        Args:
+            model: the model; its code is not changed.
+            latents: module path, list of paths, mapping name -> path, or None to find it.
+
+        Raises:
+            ValueError: a path that no module has, with the candidates.
+        """
+        if self._capture is not None:
+            self._capture.remove()
+        self._capture = Capture(model, latents, self._window.observe)
+        return self
+
+    def settle(self) -> None:
+        """Decide what ``watch(model)`` found; optional, between forward and backward.
+
+        Raises:
+            ValueError: no module gave a posterior, or several did.
+        """
+        if self._capture is not None:
+            self._capture.settle()
+
+    def step(
+        self, *, reconstruction_loss: Tensor | float | None = None, step: int | None = None
+    ) -> Report | None:
+        """Close an optimiser step.
+
+        Args:
+            reconstruction_loss: this step's, a scalar; it is not waited for.
+            step: the training step on the trackers' axis; None counts from 1.
+
+        Returns:
+            The report, if a check has come to the host; else None.
+
+        Raises:
+            ValueError: a reconstruction loss that is not a scalar.
+        """
+        self.settle()
+        if isinstance(reconstruction_loss, Tensor) and reconstruction_loss.numel() != 1:
+            raise ValueError(
+                "reconstruction_loss: expected a scalar, got "
+                f"{list(reconstruction_loss.shape)}; take its mean or sum first."
+            )
+        self._step = self._step + 1 if step is None else operator.index(step)
+        self._window.end_step(reconstruction_loss, self.check_frequency)
+        if self._window.steps >= self.check_frequency:
+            self._send()
+        return self._deliver()
+
+    def flush(self) -> Report | None:
+        """Check what is left over, wait for it, and return the latest report."""
+        if self._window.steps:
+            self._send()
+        return self._deliver(wait=True) or self.report
+
+    def close(self) -> None:
+        """Deliver what is pending, take the hooks off and close the writers; once."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._capture is not None:
+            self._capture.remove()
+        self.flush()
+        for writer in self._writers:
+            writer.close()
+
+    def __enter__(self) -> CollapseMonitor:
+        """The monitor itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; an exception of the user's passes through as it is."""
+        self.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs, loadable with ``weights_only=True``."""
+        self._deliver(wait=True)
+        return {
+            "version": 1,
+            "step": self._step,
+            "window": self._window.state_dict(),
+            "judge": self._judge.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
+        if state.get("version") != 1:
+            _log.warning("the saved detector state is of another version; it starts afresh.")
+            return
+        self._step = int(state["step"])
+        self._window.load_state_dict(state["window"])
+        self._judge.load_state_dict(state["judge"])
+
+    def _send(self) -> None:
+        device = self._window.device
+        if device is None or device.type == "meta":
+            self._window.reset()
+            return
+        if self._transfer is None:
+            self._transfer = transfer_for(device)
+        if not self._transfer.ready():
+            return  # the window goes on and merges
+        vector, layout = self._window.pack()
+        self._transfer.send(vector, (layout, self._step, self._window.steps))
+        self._window.reset()
+
+    def _deliver(self, wait: bool = False) -> Report | None:
+        if self._transfer is None:
+            return None
+        arrived = self._transfer.poll(wait)
+        for vector, tag in arrived:
+            self._emit(vector, *tag)
+        return self.report if arrived else None
+
+    def _emit(self, vector: Tensor, layout: Layout, step: int, steps: int) -> None:
+        self.report = report = self._judge.report(vector, layout, step, steps)
+        if not self._opened:
+            self._opened = True
+            for writer in self._writers:
+                writer.open(asdict(self.rules))
+        for writer in self._writers:
+            writer.write(report)
+        for response in self._responses:
+            self._respond(response, report)
+
+    def _respond(self, response: Response, report: Report) -> None:
+        try:
+            if isinstance(response, CheckResponse):
+                response.on_report(report)
+            for alert in report.alerts:
+                response(alert)
+        except Exception:
+            if self._strict:
+                raise
+            _log.exception("a response failed at step %d; training goes on.", report.step)

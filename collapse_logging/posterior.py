@@ -1,0 +1,141 @@
+"""The posterior q(z given x) of one batch, in the one form that the rest of the package reads.
+
+A latent arrives as ``(mean, log_variance)`` or as a ``torch.distributions`` object, with or
+without positions; :func:`as_posterior` checks it and turns it into a :class:`Posterior`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+
+_SHAPES = "[batch, units], [batch, positions, units] or [batch, channels, height, width]"
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Parameters of a diagonal Gaussian posterior for one batch.
+
+    Attributes:
+        mean: mu, the posterior mean, ``[batch, units]``, ``[batch, positions, units]`` or
+            ``[batch, channels, height, width]`` (the units are then the channels).
+        log_variance: ln sigma^2, the same shape, in nats of the natural logarithm.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @property
+    def positions_and_units(self) -> tuple[int, int]:
+        """How many positions and how many units a sample has."""
+        shape = self.mean.shape
+        if len(shape) == 4:
+            return shape[2] * shape[3], shape[1]
+        return (shape[1] if len(shape) == 3 else 1), shape[-1]
+
+
+def by_position(tensor: Tensor) -> Tensor:
+    """View a latent's tensor as ``[batch, positions, units]``; no copy, no kernel."""
+    if tensor.ndim == 2:
+        return tensor.unsqueeze(1)
+    if tensor.ndim == 4:
+        return tensor.flatten(2).transpose(1, 2)
+    return tensor
+
+
+def as_posterior(
+    mean: Tensor | Distribution, log_variance: Tensor | None = None, *, latent: str = "z"
+) -> Posterior:
+    """Check what the user observed and return it as a :class:`Posterior`.
+
+    Nothing here reads a value, so nothing waits for the device.
+
+    Args:
+        mean: posterior means, or a ``Normal`` or ``Independent(Normal)`` distribution.
+        log_variance: ln sigma^2, the same shape as ``mean``; None with a distribution.
+        latent: the latent's name, for the error message.
+
+    Raises:
+        TypeError: neither a posterior nor floating-point tensors.
+        ValueError: shapes, devices or sizes that cannot be a posterior.
+    """
+    if isinstance(mean, Distribution):
+        if log_variance is not None:
+            raise TypeError(
+                f"latent {latent!r}: expected a distribution alone or (mean, log_variance), got a "
+                "distribution and a second argument; leave the second one out."
+            )
+        return _from_distribution(mean, latent)
+    for role, value in (("mean", mean), ("log_variance", log_variance)):
+        _check_tensor(value, role, latent)
+    assert log_variance is not None  # _check_tensor refused None
+    if mean.shape != log_variance.shape:
+        raise ValueError(
+            f"latent {latent!r}: expected mean and log_variance of one shape, got "
+            f"{list(mean.shape)} and {list(log_variance.shape)}; expand the smaller one, e.g. "
+            "log_variance.expand_as(mean)."
+        )
+    if mean.device != log_variance.device:
+        raise ValueError(
+            f"latent {latent!r}: expected mean and log_variance on one device, got {mean.device} "
+            f"and {log_variance.device}; move one of them."
+        )
+    if mean.ndim not in (2, 3, 4):
+        raise ValueError(
+            f"latent {latent!r}: expected {_SHAPES}, got {list(mean.shape)}; reshape it so that "
+            "the batch comes first."
+        )
+    posterior = Posterior(mean, log_variance)
+    if 0 in posterior.positions_and_units:
+        raise ValueError(
+            f"latent {latent!r}: expected at least one unit and one position, got "
+            f"{list(mean.shape)}; {_SHAPES} is read with the units last (channels for 4 axes)."
+        )
+    return posterior
+
+
+def check_mask(mask: Tensor, posterior: Posterior, *, latent: str = "z") -> None:
+    """Raise ValueError unless the mask is ``[batch]`` or ``[batch, positions]``."""
+    batch, positions = posterior.mean.shape[0], posterior.positions_and_units[0]
+    if tuple(mask.shape) not in ((batch,), (batch, positions)):
+        raise ValueError(
+            f"latent {latent!r}: expected a mask [{batch}] or [{batch}, {positions}], got "
+            f"{list(mask.shape)}; True where a sample is real."
+        )
+
+
+def _check_tensor(value: object, role: str, latent: str) -> None:
+    if not isinstance(value, Tensor):
+        got = "nothing" if value is None else type(value).__name__
+        raise TypeError(
+            f"latent {latent!r}: expected a posterior, that is observe(name, mean, log_variance) "
+            f"with two tensors or observe(name, distribution) with a Normal or "
+            f"Independent(Normal), got {got} for {role}."
+        )
+    if not value.is_floating_point():
+        raise TypeError(
+            f"latent {latent!r}: expected {role} of a floating-point type, got {value.dtype}; "
+            "pass the network's output itself, not indices or counts."
+        )
+    if value.layout != torch.strided:
+        raise TypeError(
+            f"latent {latent!r}: expected a dense {role}, got layout {value.layout}; "
+            "call .to_dense() on it first."
+        )
+
+
+def _from_distribution(distribution: Distribution, latent: str) -> Posterior:
+    base = distribution
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if not isinstance(base, Normal):
+        raise TypeError(
+            f"latent {latent!r}: expected a Normal or Independent(Normal) distribution, got "
+            f"{type(base).__name__}; pass mean and log_variance of a diagonal Gaussian instead."
+        )
+    with torch.no_grad():
+        log_variance = 2.0 * base.scale.log()
+    return as_posterior(base.loc, log_variance, latent=latent)

@@ -1,0 +1,210 @@
+"""Values that leave the detector: levels, indicators, alerts and reports.
+
+Everything here is frozen, plain and on the host, so that a writer can keep it, print it or
+send it without touching the training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+class Level(IntEnum):
+    """How worried to be about a latent; the manual's three warnings and their absence."""
+
+    OK = 0
+    YELLOW = 1
+    ORANGE = 2
+    RED = 3
+
+    @property
+    def emoji(self) -> str:
+        """The manual's sign for the level."""
+        return ("🟢", "🟡", "🟠", "🔴")[self]
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """One measure on the wrong side of its limit.
+
+    Attributes:
+        name: for example ``"information"``; see :data:`collapse_logging.rules.INDICATORS`.
+        value: what was measured (nats for information and kl, a t value for growth).
+        limit: the limit that it crossed.
+        meaning: one phrase for people.
+    """
+
+    name: str
+    value: float
+    limit: float
+    meaning: str
+
+    def __str__(self) -> str:
+        """Name, value and limit in one phrase."""
+        return f"{self.name} {self.value:.3g} (limit {self.limit:.3g}): {self.meaning}"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A change of a latent's level.
+
+    Attributes:
+        step: training step of the check.
+        latent: the latent's name.
+        previous: level before.
+        level: level now; lower than ``previous`` means recovery.
+        indicators: what was raised at this check.
+        last_healthy_step: last step at which every latent was healthy, None if none ever was.
+        advice: what to do about it, in plain words.
+        kind: ``"collapse"``, or ``"explosion"`` for its opposite, which leaves the level alone.
+    """
+
+    step: int
+    latent: str
+    previous: Level
+    level: Level
+    indicators: tuple[Indicator, ...] = ()
+    last_healthy_step: int | None = None
+    advice: str = ""
+    kind: str = "collapse"
+
+    @property
+    def title(self) -> str:
+        """At most 63 characters, for a tracker's headline."""
+        if self.kind != "collapse":
+            return f"{self.kind}: {self.latent}"[:63]
+        if self.level < self.previous:
+            head = "recovery" if self.level is Level.OK else "improving"
+        else:
+            head = ("", "watch", "collapse risk", "posterior collapse")[self.level]
+        return f"{head}: {self.latent} {self.previous.name} -> {self.level.name}"[:63]
+
+    @property
+    def text(self) -> str:
+        """The whole message: what, why, the last healthy step and what to do."""
+        lines = [f"Step {self.step}: {self.title}"]
+        lines += [f"  - {indicator}" for indicator in self.indicators]
+        if self.level > self.previous:
+            healthy = "none so far" if self.last_healthy_step is None else self.last_healthy_step
+            lines.append(f"  last healthy step: {healthy}")
+        if self.advice:
+            lines.append(f"  what to do: {self.advice}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class LatentReport:
+    """One latent at one check.
+
+    Attributes:
+        level: its level after the check.
+        measures: scalars by name, e.g. ``measures["information"]`` in nats. A measure that
+            could not be taken (growth without a gradient) is absent.
+        per_unit: vectors ``[units]`` by name, e.g. ``per_unit["posterior_variance"]``.
+        indicators: what is on the wrong side of its limit.
+    """
+
+    level: Level
+    measures: Mapping[str, float]
+    per_unit: Mapping[str, Vector]
+    indicators: tuple[Indicator, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one check over all steps since the last one.
+
+    Attributes:
+        step: training step at which the window ended.
+        check: how many checks came before it.
+        level: the worst level of its latents.
+        latents: one :class:`LatentReport` a name.
+        alerts: changes of level at this check.
+        measures: what belongs to the run and not to a latent (``reconstruction_loss``).
+        steps: training steps in the window.
+        last_healthy_step: last step at which every latent carried information, or None.
+    """
+
+    step: int
+    check: int
+    level: Level
+    latents: Mapping[str, LatentReport]
+    alerts: tuple[Alert, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    last_healthy_step: int | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether this very check found every latent carrying information."""
+        return self.last_healthy_step == self.step
+
+    def scalars(self, prefix: str = "collapse") -> dict[str, float]:
+        """All finite scalars by tag: ``collapse/<latent>/<measure>`` and the levels."""
+        values = {f"{prefix}/level": float(self.level)}
+        values.update({f"{prefix}/{name}": value for name, value in self.measures.items()})
+        for name, latent in self.latents.items():
+            values[f"{prefix}/{name}/level"] = float(latent.level)
+            values.update({f"{prefix}/{name}/{key}": v for key, v in latent.measures.items()})
+        return {tag: value for tag, value in values.items() if math.isfinite(value)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; per-unit vectors to five significant digits."""
+        return {
+            "step": self.step,
+            "check": self.check,
+            "level": self.level.name,
+            "steps": self.steps,
+            "last_healthy_step": self.last_healthy_step,
+            "measures": _finite(self.measures),
+            "latents": {name: _latent_to_dict(latent) for name, latent in self.latents.items()},
+            "alerts": [alert_to_dict(alert) for alert in self.alerts],
+        }
+
+
+def alert_to_dict(alert: Alert) -> dict[str, Any]:
+    """An alert as plain JSON values."""
+    return {
+        "step": alert.step,
+        "latent": alert.latent,
+        "kind": alert.kind,
+        "previous": alert.previous.name,
+        "level": alert.level.name,
+        "last_healthy_step": alert.last_healthy_step,
+        "advice": alert.advice,
+        "indicators": [_indicator_to_dict(indicator) for indicator in alert.indicators],
+    }
+
+
+def _latent_to_dict(latent: LatentReport) -> dict[str, Any]:
+    return {
+        "level": latent.level.name,
+        "measures": _finite(latent.measures),
+        "per_unit": {
+            name: [float(f"{value:.5g}") if math.isfinite(value) else None for value in vector]
+            for name, vector in latent.per_unit.items()
+        },
+        "indicators": [_indicator_to_dict(indicator) for indicator in latent.indicators],
+    }
+
+
+def _indicator_to_dict(indicator: Indicator) -> dict[str, Any]:
+    return {
+        "name": indicator.name,
+        "value": indicator.value if math.isfinite(indicator.value) else None,
+        "limit": indicator.limit,
+        "meaning": indicator.meaning,
+    }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}

@@ -1,0 +1,116 @@
+"""Responses: what is done about an alert. Any callable that takes an Alert is one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from .report import Alert, Level, Report
+
+_log = logging.getLogger("collapse_logging")
+
+
+class CheckResponse(ABC):
+    """A response that must also see the checks that raise no alert."""
+
+    @abstractmethod
+    def on_report(self, report: Report) -> None:
+        """Called at every check, before the alerts."""
+
+    @abstractmethod
+    def __call__(self, alert: Alert) -> None:
+        """Called for every alert, on every rank."""
+
+
+class KeepLastHealthy(CheckResponse):
+    """Keeps one checkpoint from before a collapse, and one of the state at the alarm.
+
+    While every latent is healthy ``last_healthy_step_<n>.ckpt`` is renewed now and then. When a
+    latent turns red it becomes ``model_before_collapse_step_<n>.ckpt``, and the present state is
+    saved beside it as ``model_at_alarm_step_<m>.ckpt``. A file is whole or absent.
+
+    Args:
+        save: saves the training's state to a path, e.g. ``trainer.save_checkpoint``.
+        directory: where the files go.
+        every: healthy checks from one checkpoint to the next.
+    """
+
+    def __init__(
+        self,
+        save: Callable[[Path], object],
+        directory: str | os.PathLike[str],
+        every: int = 10,
+    ) -> None:
+        self.directory = Path(directory)
+        self.kept: Path | None = None
+        self._save = save
+        self._every = every
+        self._kept_at = -every
+        self._alarm_step = -1
+
+    def on_report(self, report: Report) -> None:
+        """Renew the checkpoint if this check is healthy and the last one is old enough."""
+        if not report.healthy or report.check - self._kept_at < self._every:
+            return
+        old = self.kept
+        self.kept = self._write(f"last_healthy_step_{report.step}.ckpt")
+        self._kept_at = report.check
+        if old is not None and old != self.kept:
+            old.unlink(missing_ok=True)
+
+    def __call__(self, alert: Alert) -> None:
+        """At red: give the healthy checkpoint its final name and save the state at the alarm."""
+        if alert.level is not Level.RED or alert.kind != "collapse":
+            return
+        if self.kept is not None and self.kept.exists():
+            name = self.kept.name.replace("last_healthy", "model_before_collapse")
+            final = self.kept.with_name(name)
+            os.replace(self.kept, final)
+            _log.warning("💾 the model from before the collapse is %s", final)
+            self.kept = None
+            self._kept_at = -self._every
+        if alert.step != self._alarm_step:
+            self._alarm_step = alert.step
+            saved = self._write(f"model_at_alarm_step_{alert.step}.ckpt")
+            _log.warning("💾 the model at the alarm is %s", saved)
+
+    def _write(self, name: str) -> Path:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        final, part = self.directory / name, self.directory / f".{name}.part"
+        try:
+            self._save(part)
+            os.replace(part, final)
+        finally:
+            part.unlink(missing_ok=True)
+        return final
+
+
+class StopWhenCollapsed(CheckResponse):
+    """Stops the training after so many red checks in a row.
+
+    Args:
+        stop: called once, with a message.
+        patience: red checks in a row.
+    """
+
+    def __init__(self, stop: Callable[[str], object], patience: int = 200) -> None:
+        self.red_checks = 0
+        self._stop = stop
+        self._patience = patience
+
+    def on_report(self, report: Report) -> None:
+        """Count red checks; at the last one of patience, stop."""
+        self.red_checks = self.red_checks + 1 if report.level is Level.RED else 0
+        if self.red_checks == self._patience:
+            message = (
+                f"training is stopped at step {report.step}: {self._patience} checks in a row "
+                f"were red; last healthy step: {report.last_healthy_step}."
+            )
+            _log.error(message)
+            self._stop(message)
+
+    def __call__(self, alert: Alert) -> None:
+        """An alert alone stops nothing."""

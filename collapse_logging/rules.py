@@ -1,0 +1,203 @@
+"""Rules: thresholds, and which indicators the measures of one check raise.
+
+Nothing here knows about tensors, trackers or training: :meth:`Rules.indicators` is a pure
+function of numbers. What becomes of indicators over time is in ``levels``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arguments import require_count, require_number, require_one_of
+from .messages import INDICATORS
+from .report import Indicator, Vector
+
+_RISE = 0.02
+"""A reconstruction loss that rises by more than this share over the window, ..."""
+
+_RISE_T = 4.0
+"""... with a slope this many standard errors above 0, is rising."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Thresholds, and the pace at which checks are made.
+
+    The first three are the manual's, with its names and values; the sign of ``var_threshold`` is
+    corrected: a collapsed latent has the prior's variance, 1, not a small one.
+
+    Attributes:
+        kl_threshold: nats; total KL below it raises ``kl``.
+        var_threshold: a mean posterior variance within it of 1 raises ``variance``.
+        active_units_threshold: a smaller fraction of active units raises ``active_units``.
+        window_size: training steps over which the reconstruction trend is read.
+        check_frequency: training steps from one check to the next.
+        early_stop_patience: red checks in a row before a run may be stopped.
+        information_limit: nats; information is small below
+            ``max(information_limit, information_per_dimension x dimensions)``.
+        information_per_dimension: nats, see above.
+        growth_limit: growth below minus this is shrinking, above it coming alive.
+        confirm_checks: checks in a row that confirm a collapse.
+        skip_checks: first checks that raise nothing.
+        recovery_checks: better checks in a row before a level is lowered.
+        ignore: indicators that are never raised, by name.
+        literal: judge as the manual's code did, reversed variance and all.
+    """
+
+    kl_threshold: float = 0.01
+    var_threshold: float = 0.1
+    active_units_threshold: float = 0.1
+    window_size: int = 100
+    check_frequency: int = 50
+    early_stop_patience: int = 200
+    information_limit: float = 0.5
+    information_per_dimension: float = 0.02
+    growth_limit: float = 2.0
+    confirm_checks: int = 3
+    skip_checks: int = 1
+    recovery_checks: int = 3
+    ignore: tuple[str, ...] = ()
+    literal: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field; see Raises of :func:`resolve_rules`."""
+        for name in _COUNTS:
+            require_count(name, getattr(self, name), at_least=0 if name == "skip_checks" else 1)
+        require_number("active_units_threshold", self.active_units_threshold, most=1.0)
+        for name in self.ignore:
+            require_one_of("ignore", name, INDICATORS)
+        for name in ("kl_threshold", "var_threshold", "information_limit", "growth_limit"):
+            require_number(name, getattr(self, name))
+        require_number("information_per_dimension", self.information_per_dimension)
+
+    def small_information(self, dimensions: float) -> float:
+        """The limit in nats below which a latent of so many dimensions carries too little."""
+        return max(self.information_limit, self.information_per_dimension * dimensions)
+
+    def indicators(
+        self,
+        measures: Mapping[str, float],
+        per_unit: Mapping[str, Vector],
+        dimensions: float,
+        reconstruction_trend: tuple[float, float] | None = None,
+    ) -> tuple[Indicator, ...]:
+        """What is on the wrong side of its limit at this check.
+
+        Args:
+            measures: a latent's scalars (:func:`collapse_logging.measures.scalars`).
+            per_unit: its vectors ``[units]`` (:func:`collapse_logging.measures.per_unit`).
+            dimensions: units times positions.
+            reconstruction_trend: rise over the window as a share of the loss, and its t value.
+        """
+        if "information" not in measures:
+            return (_indicator("explosion", math.nan, 0.0),)
+        if self.literal:
+            return self._literal_indicators(measures, per_unit)
+        limit = self.small_information(dimensions)
+        found = self._information_indicators(measures, limit)
+        variance, fraction = measures["posterior_variance"], measures["active_fraction"]
+        rise, t = reconstruction_trend or (0.0, 0.0)
+        tests = (
+            ("kl", measures["kl"], self.kl_threshold, measures["kl"] < self.kl_threshold),
+            ("variance", variance, self.var_threshold, abs(variance - 1.0) < self.var_threshold),
+            (
+                "active_units",
+                fraction,
+                self.active_units_threshold,
+                fraction < self.active_units_threshold,
+            ),
+            ("reconstruction_trend", rise, _RISE, rise > _RISE and t > _RISE_T),
+        )
+        found += [_indicator(name, value, edge) for name, value, edge, raised in tests if raised]
+        found += _explosion(measures, per_unit)
+        return tuple(indicator for indicator in found if indicator.name not in self.ignore)
+
+    def _information_indicators(
+        self, measures: Mapping[str, float], limit: float
+    ) -> list[Indicator]:
+        information = measures["information"]
+        if information >= limit:
+            return []
+        found = [_indicator("information", information, limit)]
+        if measures.get("growth", 0.0) < -self.growth_limit:
+            found.append(_indicator("growth", measures["growth"], -self.growth_limit))
+        if measures["kl"] > max(2.0 * limit, 4.0 * information):
+            found.append(_indicator("mismatch", measures["kl"], limit))
+        return found
+
+    def _literal_indicators(
+        self, measures: Mapping[str, float], per_unit: Mapping[str, Vector]
+    ) -> tuple[Indicator, ...]:
+        variance = measures["posterior_variance"]
+        ratio = float((per_unit["posterior_variance"] > self.var_threshold).mean())
+        rows = (
+            ("kl", measures["kl"], self.kl_threshold),
+            ("variance", variance, self.var_threshold),
+            ("active_units", ratio, self.active_units_threshold),
+        )
+        return tuple(
+            Indicator(name, value, limit, "below the manual's limit, read literally")
+            for name, value, limit in rows
+            if value < limit
+        )
+
+
+_COUNTS = (
+    "window_size",
+    "check_frequency",
+    "early_stop_patience",
+    "confirm_checks",
+    "skip_checks",
+    "recovery_checks",
+)
+
+PRESETS = {
+    "default": Rules(),
+    "fast": Rules(
+        kl_threshold=0.005,
+        var_threshold=0.05,
+        active_units_threshold=0.15,
+        window_size=50,
+        check_frequency=20,
+        early_stop_patience=100,
+    ),
+    "manual": Rules(literal=True),
+}
+"""The rules that go by a name; ``fast`` is the manual's configuration for long trainings."""
+
+
+def resolve_rules(rules: str | Rules, overrides: Mapping[str, object]) -> Rules:
+    """A preset's name or a :class:`Rules`, with the overrides that are not None.
+
+    Raises:
+        ValueError: no preset of that name, or a value out of its range.
+        TypeError: a value of the wrong type, or a field that does not exist.
+    """
+    if isinstance(rules, str):
+        require_one_of("rules", rules, PRESETS)
+        rules = PRESETS[rules]
+    elif not isinstance(rules, Rules):
+        raise TypeError(
+            f"rules: expected a preset's name {sorted(PRESETS)} or Rules(...), got "
+            f"{type(rules).__name__}."
+        )
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return dataclasses.replace(rules, **given)  # type: ignore[arg-type]
+
+
+def _explosion(measures: Mapping[str, float], per_unit: Mapping[str, Vector]) -> list[Indicator]:
+    checks = (
+        (float(np.nanmax(per_unit["kl"])), 100.0),
+        (float(np.nanmax(per_unit["posterior_variance"])), 10.0),
+        (measures.get("nonfinite", 0.0), 0.0),
+    )
+    return [_indicator("explosion", value, limit) for value, limit in checks if value > limit][:1]
+
+
+def _indicator(name: str, value: float, limit: float) -> Indicator:
+    return Indicator(name, value, limit, INDICATORS[name])

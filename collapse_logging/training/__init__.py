@@ -1,0 +1,1 @@
+"""Reference models, data and commands: what the demo and ``collapse-logging fit`` run."""

@@ -1,0 +1,203 @@
+"""What is gathered between two checks, on the training device.
+
+``observe`` keeps handles only; ``end_step`` turns them into a few fused updates after backward,
+when the gradients are there; ``pack`` gives the whole window as one vector. Nothing here waits
+for the device, and no tensor of the user's is kept beyond the step.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import measures
+from .posterior import Posterior
+from .rows import Shape
+from .statistics import Statistics
+
+_MOST_PENDING = 16
+_log = logging.getLogger("collapse_logging")
+
+
+@dataclass
+class _Observation:
+    posterior: Posterior
+    mask: Tensor | None
+    version: tuple[int, int]
+    gradient: Tensor | None = None
+
+    def keep_gradient(self, gradient: Tensor) -> None:
+        """Tensor hook: dL/d mean arrives in backward; a second backward adds to it."""
+        gradient = gradient.detach()
+        self.gradient = gradient if self.gradient is None else self.gradient + gradient
+
+
+@dataclass
+class _Gathered:
+    """One latent: its sums, what waits for its gradient, the last batch for the check."""
+
+    statistics: Statistics
+    pending: list[_Observation] = field(default_factory=list)
+    last: Posterior | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a packed window is to be read: the latents in order, and how many losses follow."""
+
+    latents: dict[str, Shape]
+    losses: int
+
+    def split(self, vector: Tensor) -> tuple[dict[str, tuple[Statistics, float, float]], Tensor]:
+        """Per latent its statistics, mutual information and its cap; then the step losses."""
+        found, start = {}, 0
+        for name, shape in self.latents.items():
+            end = start + shape.size
+            bound, cap = vector[end : end + 2].tolist()
+            found[name] = (Statistics.unpack(vector[start:end], shape), bound, cap)
+            start = end + 2
+        return found, vector[start:]
+
+
+class Window:
+    """Gathers all latents and the reconstruction loss of the steps since the last check."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._latents: dict[str, _Gathered] = {}
+        self._losses: Tensor | None = None
+        self._generator: torch.Generator | None = None
+        self._warned: set[str] = set()
+
+    @property
+    def device(self) -> torch.device | None:
+        """The device of the first latent, None before any was observed."""
+        return next((g.statistics.device for g in self._latents.values()), None)
+
+    def observe(self, name: str, posterior: Posterior, mask: Tensor | None = None) -> None:
+        """Keep a handle on one batch and ask autograd for the gradient of its mean."""
+        mean, log_variance = posterior.mean, posterior.log_variance
+        gathered = self._gathered(name, posterior)
+        handle = Posterior(mean.detach(), log_variance.detach())
+        observation = _Observation(handle, mask, _versions(handle))
+        if mean.requires_grad:
+            mean.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
+        ready = [o for o in gathered.pending if o.gradient is not None]
+        if ready or len(gathered.pending) >= _MOST_PENDING:  # micro-batches: do not pile up
+            self._absorb(name, gathered, ready or gathered.pending)
+        gathered.pending.append(observation)
+
+    def end_step(self, loss: Tensor | float | None, frequency: int) -> None:
+        """Close an optimiser step: update the sums of every latent, note the loss."""
+        for name, gathered in self._latents.items():
+            gathered.last = None
+            self._absorb(name, gathered, list(gathered.pending))
+            gathered.statistics.end_step()
+        if loss is not None:
+            self._note_loss(loss, frequency)
+        self.steps += 1
+
+    def pack(self) -> tuple[Tensor, Layout]:
+        """The window as one fp32 vector on the device, and how to read it."""
+        parts = []
+        for gathered in self._latents.values():
+            parts += [gathered.statistics.pack(), self._mutual_information(gathered)]
+        losses = torch.empty(0) if self._losses is None else self._losses[: self.steps]
+        parts.append(losses.to(parts[0].device))
+        shapes = {name: gathered.statistics.shape for name, gathered in self._latents.items()}
+        return torch.cat(parts), Layout(shapes, losses.numel())
+
+    def reset(self) -> None:
+        """Start the next window."""
+        for gathered in self._latents.values():
+            gathered.statistics.reset()
+            gathered.last = None
+        if self._losses is not None:
+            self._losses.fill_(math.nan)
+        self.steps = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums of the open window as plain values and tensors."""
+        latents = {
+            name: {"shape": list(g.statistics.shape), "sums": g.statistics.pack().cpu()}
+            for name, g in self._latents.items()
+        }
+        losses = None if self._losses is None else self._losses.cpu().clone()
+        return {"steps": self.steps, "latents": latents, "losses": losses}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue a window; tensors move to the model's device when it is next observed."""
+        self.steps = int(state["steps"])
+        self._losses = state["losses"]
+        self._latents = {}
+        for name, saved in state["latents"].items():
+            shape = Shape(*saved["shape"])
+            self._latents[name] = _Gathered(Statistics.unpack(saved["sums"], shape))
+
+    def _gathered(self, name: str, posterior: Posterior) -> _Gathered:
+        positions, units = posterior.positions_and_units
+        device = posterior.mean.device
+        gathered = self._latents.get(name)
+        if gathered is not None and gathered.statistics.units != units:
+            self._warn(
+                f"latent {name!r} had {gathered.statistics.units} units and now has {units}; "
+                "its window starts again. Give the two latents different names."
+            )
+            gathered = None
+        if gathered is None:
+            gathered = self._latents[name] = _Gathered(Statistics(positions, units, device))
+        elif gathered.statistics.device != device:
+            gathered.statistics.to(device)
+        return gathered
+
+    def _absorb(self, name: str, gathered: _Gathered, ready: list[_Observation]) -> None:
+        for observation in ready:
+            gathered.pending.remove(observation)
+            if _versions(observation.posterior) != observation.version:
+                self._warn(
+                    f"latent {name!r} was changed in place after it was observed; this batch is "
+                    "left out. Observe it after the change, or observe a clone."
+                )
+                continue
+            if observation.posterior.mean.shape[0] == 0:
+                continue
+            centred = gathered.statistics.update(observation.posterior, observation.mask)
+            if observation.gradient is not None:
+                gathered.statistics.add_growth(centred, observation.gradient)
+            gathered.last = observation.posterior
+
+    def _mutual_information(self, gathered: _Gathered) -> Tensor:
+        last, device = gathered.last, gathered.statistics.device
+        if last is None or last.mean.shape[0] < 2:
+            return torch.full((2,), math.nan, device=device)
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(0)
+        return measures.mutual_information(last, self._generator)
+
+    def _note_loss(self, loss: Tensor | float, frequency: int) -> None:
+        if self._losses is None or self._losses.numel() <= self.steps:
+            size = max(frequency, 2 * self.steps)
+            device = loss.device if isinstance(loss, Tensor) else self.device
+            with torch.inference_mode(False):
+                longer = torch.full((size,), math.nan, device=device)
+            if self._losses is not None:
+                longer[: self._losses.numel()] = self._losses
+            self._losses = longer
+        with torch.no_grad():
+            self._losses[self.steps] = loss
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _log.warning(message)
+
+
+def _versions(posterior: Posterior) -> tuple[int, int]:
+    if posterior.mean.is_inference() or posterior.log_variance.is_inference():
+        return 0, 0
+    return posterior.mean._version, posterior.log_variance._version

@@ -1,0 +1,38 @@
+"""Writers: where reports go. Each imports its tracker only when it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from .base import Writer
+from .ledger import LedgerWriter
+from .lightning import LoggerWriter
+from .log import LogWriter
+from .memory import MemoryWriter
+from .tensorboard import TensorBoardWriter
+from .wandb import WandbWriter
+
+__all__ = [
+    "LedgerWriter",
+    "LogWriter",
+    "LoggerWriter",
+    "MemoryWriter",
+    "TensorBoardWriter",
+    "WandbWriter",
+    "Writer",
+    "complete",
+]
+
+
+def complete(
+    given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
+) -> list[Writer]:
+    """The writers given, with a ledger where there is a folder for it, and a log writer."""
+    writers, kinds = list(given), {type(writer) for writer in given}
+    folder = log_dir or next((w.log_dir for w in given if isinstance(w, TensorBoardWriter)), None)
+    if folder is not None and LedgerWriter not in kinds:
+        writers.insert(0, LedgerWriter(folder))
+    if verbose and LogWriter not in kinds:
+        writers.append(LogWriter())
+    return writers

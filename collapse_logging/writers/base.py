@@ -1,0 +1,65 @@
+"""The writer's contract, stated once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..report import Report, Vector
+
+Histogram = tuple[Vector, Vector]
+"""Counts ``[bins]`` and edges ``[bins + 1]``."""
+
+_EDGES = np.linspace(-8.0, 2.0, 41)
+
+
+class Writer(ABC):
+    """Consumes reports: one call a check, on rank zero, in the training thread.
+
+    A writer may raise: the monitor logs the first failure with its traceback, pauses the writer
+    and drops it if it goes on failing; training is not touched. It should return within a
+    millisecond and keep nothing of the report but what it needs.
+    """
+
+    def open(self, settings: Mapping[str, Any]) -> None:  # noqa: B027 - optional
+        """Called once before the first report, with the thresholds in force."""
+
+    @abstractmethod
+    def write(self, report: Report) -> None:
+        """Take one report; after one with alerts, what was written must survive a kill."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Write what is held back and let go of handles; may be called twice."""
+
+
+def histograms(report: Report, prefix: str = "collapse") -> dict[str, Histogram]:
+    """Histograms of per-unit variances by tag, over log10, in fixed bins with trimmed ends.
+
+    The log because a variance spans 1e-8 to 1 and linear bins show one spike; the fixed bins so
+    that checks line up; the trimming so that TensorBoard's two loaders show the same.
+    """
+    found = {}
+    for name, latent in report.latents.items():
+        for measure in ("posterior_variance", "mean_variance"):
+            values = latent.per_unit.get(measure)
+            if values is not None and np.isfinite(values).any():
+                found[f"{prefix}/{name}/log10_{measure}"] = log10_histogram(values)
+    return found
+
+
+def log10_histogram(values: Vector) -> Histogram:
+    """Counts and edges of ``log10(values)`` in bins of a quarter decade from 1e-8 to 100."""
+    finite = values[np.isfinite(values)]
+    logs = np.log10(np.clip(finite, 10.0 ** _EDGES[0], 10.0 ** _EDGES[-1]))
+    counts = np.histogram(logs, _EDGES)[0].astype(np.float64)
+    filled = np.flatnonzero(counts)
+    first, last = filled[0], filled[-1]
+    return counts[first : last + 1], _EDGES[first : last + 2]
+
+
+def histograms_due(report: Report, every: int) -> bool:
+    """Whether this check shows histograms: the first ten, then each ``every``-th, and alerts."""
+    return report.check < 10 or report.check % every == 0 or bool(report.alerts)
