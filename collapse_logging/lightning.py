@@ -1,0 +1,243 @@
+"""The monitor as a Lightning callback, for ``pytorch_lightning`` and ``lightning.pytorch``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import operator
+import sys
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from .arguments import checked_list, require_count
+from .capture import name_paths
+from .messages import verdict
+from .monitor import CollapseMonitor
+from .report import Alert, Report
+from .responses import KeepLastHealthy, StopWhenCollapsed
+from .rules import Rules, resolve_rules
+from .trainer import logged_loss, logger_writers, publish, run_folder, tracker_step
+from .writers import Writer
+
+_NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
+_log = logging.getLogger("collapse_logging")
+
+
+def _callback_base() -> type:
+    """A class with the ``Callback`` of each namespace in use, else of each installed.
+
+    The two namespaces' classes are unrelated; a callback with both bases passes both Trainers.
+    """
+    used = [name for name in _NAMESPACES if name in sys.modules]
+    installed = [name for name in _NAMESPACES if importlib.util.find_spec(name.split(".")[0])]
+    if not installed:
+        raise ModuleNotFoundError(
+            "PosteriorCollapseDetector is a Lightning callback and Lightning is not installed; "
+            "pip install 'collapse-logging[lightning]', or use CollapseMonitor in a plain loop."
+        )
+    bases = tuple(importlib.import_module(name).Callback for name in used or installed)
+    return type("_Callback", bases, {})
+
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback as _Callback
+else:
+    _Callback = _callback_base()
+
+
+class PosteriorCollapseDetector(_Callback):
+    """Tells, in the trackers that the Trainer already has, that a latent is collapsing.
+
+    Args:
+        kl_threshold: nats; a total KL below it is an indicator. None: the preset's (0.01).
+        var_threshold: a mean posterior variance within it of the prior's 1 is one. None: 0.1.
+        active_units_threshold: a smaller share of active units is one. None: 0.1.
+        window_size: steps over which the reconstruction trend is read. None: 100.
+        check_frequency: optimiser steps from one check to the next. None: 50.
+        early_stop_patience: red checks in a row before ``stop_on_collapse`` stops. None: 200.
+        auto_save_on_collapse: keep the last healthy checkpoint, and save the state at the alarm.
+        log_dir: folder of ledger and checkpoints; None: ``collapse/`` in the logger's folder.
+        plot_frequency: accepted for the manual's sake; no plot is drawn while training.
+        verbose: alerts and the verdict through the ``logging`` module.
+        latents: module path, list of paths, mapping name -> path; None: the model's
+            ``_last_z_list``, or the one module that gives a posterior.
+        rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
+        writers: further writers, beside the Trainer's loggers.
+        responses: called with each alert.
+        stop_on_collapse: stop after ``early_stop_patience`` red checks in a row.
+        reconstruction_key: name under which the reconstruction loss is logged; None: the first
+            of ``train_recon``, ``recon_loss``, ``reconstruction_loss``.
+        name: first part of every tag; two detectors on one Trainer need two names.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of its range; at the start of
+            training, a module path that does not exist.
+    """
+
+    def __init__(
+        self,
+        kl_threshold: float | None = None,
+        var_threshold: float | None = None,
+        active_units_threshold: float | None = None,
+        window_size: int | None = None,
+        check_frequency: int | None = None,
+        early_stop_patience: int | None = None,
+        auto_save_on_collapse: bool = True,
+        log_dir: str | None = None,
+        plot_frequency: int | None = None,
+        verbose: bool = True,
+        latents: str | list[str] | dict[str, str] | None = None,
+        rules: str | Rules = "default",
+        writers: list[Writer] | None = None,
+        responses: list[typing.Callable[[Alert], None]] | None = None,
+        stop_on_collapse: bool = False,
+        reconstruction_key: str | None = None,
+        name: str = "collapse",
+    ) -> None:
+        overrides = {
+            "kl_threshold": kl_threshold,
+            "var_threshold": var_threshold,
+            "active_units_threshold": active_units_threshold,
+            "window_size": window_size,
+            "check_frequency": check_frequency,
+            "early_stop_patience": early_stop_patience,
+        }
+        self.rules = resolve_rules(rules, overrides)
+        self.auto_save_on_collapse = auto_save_on_collapse
+        self.log_dir = log_dir
+        self.verbose = verbose
+        self.latents = latents if latents is None else name_paths(latents)
+        self.stop_on_collapse = stop_on_collapse
+        self.reconstruction_key = reconstruction_key
+        self.name = name
+        self.monitor: CollapseMonitor | None = None
+        self._check_frequency = self.rules.check_frequency
+        self._writers = list(
+            checked_list(writers or [], "writers", lambda w: isinstance(w, Writer))
+        )
+        self._responses = list(checked_list(responses or [], "responses", callable))
+        self._state: dict[str, Any] | None = None
+        self._global_step = -1
+        if plot_frequency is not None:
+            _log.warning(
+                "plot_frequency=%s is ignored: no plot is drawn in the training process, where "
+                "one costs half a second; `collapse-logging report PATH` draws it outside.",
+                plot_frequency,
+            )
+
+    @property
+    def state_key(self) -> str:
+        """One entry a name in the checkpoint."""
+        return f"PosteriorCollapseDetector[{self.name}]"
+
+    @property
+    def report(self) -> Report | None:
+        """The latest report."""
+        return None if self.monitor is None else self.monitor.report
+
+    @property
+    def check_frequency(self) -> int:
+        """Optimiser steps from one check to the next; may be set during training."""
+        return self._check_frequency
+
+    @check_frequency.setter
+    def check_frequency(self, steps: int) -> None:
+        require_count("check_frequency", steps, at_least=1)
+        self._check_frequency = operator.index(steps)
+        if self.monitor is not None:
+            self.monitor.check_frequency = steps
+
+    def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Build the monitor around the Trainer's loggers and hook the model."""
+        dry = bool(getattr(trainer, "fast_dev_run", False))
+        folder = None if dry else run_folder(trainer, self.log_dir)
+        loggers = trainer.loggers if trainer.is_global_zero and not dry else []
+        writers = [*logger_writers(loggers, self.name), *self._writers]
+        self.monitor = CollapseMonitor(
+            writers=writers,
+            responses=[*self._own_responses(trainer, folder), *self._responses],
+            rules=self.rules,
+            check_frequency=self._check_frequency,
+            log_dir=folder if trainer.is_global_zero else None,
+            verbose=self.verbose and trainer.is_global_zero,
+        )
+        if self._state is not None:
+            self.monitor.load_state_dict(self._state)
+            self._state = None
+        self.monitor.watch(pl_module, self.latents)
+        self._global_step = trainer.global_step
+
+    def on_before_backward(self, trainer: Any, pl_module: nn.Module, loss: Tensor) -> None:
+        """Read ``_last_z_list``, or decide which module gives the posterior."""
+        if self.monitor is not None:
+            self.monitor.settle()
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: nn.Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Close the step, if the optimiser stepped; a micro-batch only adds to it."""
+        if self.monitor is None or trainer.global_step == self._global_step:
+            return
+        self._global_step = trainer.global_step
+        report = self.monitor.step(
+            reconstruction_loss=logged_loss(trainer, outputs, self.reconstruction_key),
+            step=tracker_step(trainer),
+        )
+        if report is not None:
+            publish(trainer, report, self.name)
+
+    def on_train_end(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Check what is left, say the verdict, close the writers."""
+        if self.monitor is None:
+            return
+        report = self.monitor.flush()
+        if report is not None:
+            publish(trainer, report, self.name)
+            if self.verbose and trainer.is_global_zero:
+                _log.warning("%s", verdict(report))
+        self.monitor.close()
+
+    def on_exception(self, trainer: Any, pl_module: nn.Module, exception: BaseException) -> None:
+        """Close the writers; the exception goes its way."""
+        if self.monitor is not None:
+            self.monitor.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, loadable with ``weights_only=True``."""
+        return {} if self.monitor is None else self.monitor.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it for the start of training, when the monitor is built."""
+        self._state = state_dict or None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings; the monitor holds hooks and open files and is built again."""
+        return {**self.__dict__, "monitor": None, "_state": self.state_dict() or self._state}
+
+    def _own_responses(self, trainer: Any, folder: Path | None) -> list[Any]:
+        wanted = self.auto_save_on_collapse or self.stop_on_collapse
+        if trainer.world_size > 1 and wanted:
+            _log.warning(
+                "auto_save_on_collapse and stop_on_collapse are off: with %d processes each sees "
+                "its own share of the data, and a save or stop by one alone would hang the run.",
+                trainer.world_size,
+            )
+            return []
+        found: list[Any] = []
+        if self.auto_save_on_collapse and folder is not None:
+
+            def save(path: Path) -> None:
+                trainer.save_checkpoint(path, weights_only=False)
+
+            found.append(KeepLastHealthy(save, folder))
+        if self.stop_on_collapse:
+
+            def stop(message: str) -> None:
+                trainer.should_stop = True
+
+            found.append(StopWhenCollapsed(stop, self.rules.early_stop_patience))
+        return found

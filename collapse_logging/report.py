@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .messages import alert_text, alert_title, describe
+
 Vector = NDArray[np.float64]
 
 
@@ -37,20 +39,18 @@ class Indicator:
     """One measure on the wrong side of its limit.
 
     Attributes:
-        name: for example ``"information"``; see :data:`collapse_logging.rules.INDICATORS`.
+        name: for example ``"information"``; see :data:`collapse_logging.messages.INDICATORS`.
         value: what was measured (nats for information and kl, a t value for growth).
         limit: the limit that it crossed.
-        meaning: one phrase for people.
     """
 
     name: str
     value: float
     limit: float
-    meaning: str
 
     def __str__(self) -> str:
-        """Name, value and limit in one phrase."""
-        return f"{self.name} {self.value:.3g} (limit {self.limit:.3g}): {self.meaning}"
+        """Name, value, limit and meaning in one phrase."""
+        return describe(self)
 
 
 @dataclass(frozen=True)
@@ -80,25 +80,12 @@ class Alert:
     @property
     def title(self) -> str:
         """At most 63 characters, for a tracker's headline."""
-        if self.kind != "collapse":
-            return f"{self.kind}: {self.latent}"[:63]
-        if self.level < self.previous:
-            head = "recovery" if self.level is Level.OK else "improving"
-        else:
-            head = ("", "watch", "collapse risk", "posterior collapse")[self.level]
-        return f"{head}: {self.latent} {self.previous.name} -> {self.level.name}"[:63]
+        return alert_title(self)
 
     @property
     def text(self) -> str:
         """The whole message: what, why, the last healthy step and what to do."""
-        lines = [f"Step {self.step}: {self.title}"]
-        lines += [f"  - {indicator}" for indicator in self.indicators]
-        if self.level > self.previous:
-            healthy = "none so far" if self.last_healthy_step is None else self.last_healthy_step
-            lines.append(f"  last healthy step: {healthy}")
-        if self.advice:
-            lines.append(f"  what to do: {self.advice}")
-        return "\n".join(lines)
+        return alert_text(self)
 
 
 @dataclass(frozen=True)
@@ -202,7 +189,6 @@ def _indicator_to_dict(indicator: Indicator) -> dict[str, Any]:
         "name": indicator.name,
         "value": indicator.value if math.isfinite(indicator.value) else None,
         "limit": indicator.limit,
-        "meaning": indicator.meaning,
     }
 
 

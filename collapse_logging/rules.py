@@ -95,7 +95,7 @@ class Rules:
             reconstruction_trend: rise over the window as a share of the loss, and its t value.
         """
         if "information" not in measures:
-            return (_indicator("explosion", math.nan, 0.0),)
+            return (Indicator("explosion", math.nan, 0.0),)
         if self.literal:
             return self._literal_indicators(measures, per_unit)
         limit = self.small_information(dimensions)
@@ -113,7 +113,7 @@ class Rules:
             ),
             ("reconstruction_trend", rise, _RISE, rise > _RISE and t > _RISE_T),
         )
-        found += [_indicator(name, value, edge) for name, value, edge, raised in tests if raised]
+        found += [Indicator(name, value, edge) for name, value, edge, raised in tests if raised]
         found += _explosion(measures, per_unit)
         return tuple(indicator for indicator in found if indicator.name not in self.ignore)
 
@@ -123,11 +123,11 @@ class Rules:
         information = measures["information"]
         if information >= limit:
             return []
-        found = [_indicator("information", information, limit)]
+        found = [Indicator("information", information, limit)]
         if measures.get("growth", 0.0) < -self.growth_limit:
-            found.append(_indicator("growth", measures["growth"], -self.growth_limit))
+            found.append(Indicator("growth", measures["growth"], -self.growth_limit))
         if measures["kl"] > max(2.0 * limit, 4.0 * information):
-            found.append(_indicator("mismatch", measures["kl"], limit))
+            found.append(Indicator("mismatch", measures["kl"], limit))
         return found
 
     def _literal_indicators(
@@ -137,14 +137,10 @@ class Rules:
         ratio = float((per_unit["posterior_variance"] > self.var_threshold).mean())
         rows = (
             ("kl", measures["kl"], self.kl_threshold),
-            ("variance", variance, self.var_threshold),
-            ("active_units", ratio, self.active_units_threshold),
+            ("manual_variance", variance, self.var_threshold),
+            ("manual_active_units", ratio, self.active_units_threshold),
         )
-        return tuple(
-            Indicator(name, value, limit, "below the manual's limit, read literally")
-            for name, value, limit in rows
-            if value < limit
-        )
+        return tuple(Indicator(name, value, limit) for name, value, limit in rows if value < limit)
 
 
 _COUNTS = (
@@ -196,8 +192,4 @@ def _explosion(measures: Mapping[str, float], per_unit: Mapping[str, Vector]) ->
         (float(np.nanmax(per_unit["posterior_variance"])), 10.0),
         (measures.get("nonfinite", 0.0), 0.0),
     )
-    return [_indicator("explosion", value, limit) for value, limit in checks if value > limit][:1]
-
-
-def _indicator(name: str, value: float, limit: float) -> Indicator:
-    return Indicator(name, value, limit, INDICATORS[name])
+    return [Indicator("explosion", value, limit) for value, limit in checks if value > limit][:1]

@@ -1,0 +1,76 @@
+"""The command line: one program, ``collapse-logging``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .arguments import require_count
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["fit"]:
+        return _fit(arguments)
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("\nstopped.", file=sys.stderr)
+        return 130
+    except (ModuleNotFoundError, ValueError, TypeError) as error:
+        print(f"collapse-logging {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="collapse-logging",
+        description="Tells people who train VAEs, early, that a latent is collapsing.",
+    )
+    parser.add_argument("--version", action="version", version=f"collapse-logging {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo", help="train two small VAEs, a healthy and a collapsing one, and show both"
+    )
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="log folder")
+    demo.add_argument("--steps", type=int, default=1000, help="steps of each training")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--wandb", action="store_true", help="write offline W&B runs as well")
+    demo.set_defaults(run=_demo)
+    commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
+    return parser
+
+
+def _fit(arguments: list[str]) -> int:
+    """LightningCLI with any LightningModule and LightningDataModule; the YAML names them."""
+    try:
+        from pytorch_lightning import LightningDataModule, LightningModule
+        from pytorch_lightning.cli import LightningCLI
+    except ImportError:
+        print(
+            "collapse-logging fit needs Lightning; pip install 'collapse-logging[lightning]'.",
+            file=sys.stderr,
+        )
+        return 2
+    LightningCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_kwargs={"overwrite": True},
+        args=arguments,
+    )
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    require_count("--steps", options.steps, at_least=1)
+    from .training.demo import run
+
+    run(options.out, options.steps, options.seed, options.wandb)
+    return 0
