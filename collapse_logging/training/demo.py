@@ -145,14 +145,15 @@ class _Narrator:
             self._say(_line(report))
         for alert in report.alerts:
             if alert.level is Level.RED:
-                self._say(alert.text, style="red", markup=False)
+                self._say(alert.text, style="red", markup=False, soft_wrap=True)
 
 
 def _line(report: Report, note: str = "") -> str:
     measures = report.latents["z"].measures
     values = [measures.get(name, float("nan")) for name in ("information", "kl", "growth")]
     shown = "  ".join(
-        f"{name} {value:<8.3g}" for name, value in zip(("information", "KL", "growth"), values)
+        f"{name} {value:<8.3g}"
+        for name, value in zip(("information", "KL", "growth"), values, strict=True)
     )
     colour = _COLOURS[report.level]
     level = f"[{colour}]{report.level.name:<6}[/]"
