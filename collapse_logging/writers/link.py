@@ -10,7 +10,9 @@ from urllib.parse import quote
 def tensorboard_link(latents: Iterable[str], port: int = 6006, prefix: str = "collapse") -> str:
     """The local TensorBoard's address with the level and each latent's main charts pinned.
 
-    >>> tensorboard_link(["z"]).startswith("http://localhost:6006/?tagFilter=")
+    No tag filter: it would hide the pinned charts. No smoothing: a level is a step.
+
+    >>> tensorboard_link(["z"]).startswith("http://localhost:6006/?pinnedCards=")
     True
     """
     tags = [f"{prefix}/level"]
@@ -18,5 +20,4 @@ def tensorboard_link(latents: Iterable[str], port: int = 6006, prefix: str = "co
         tags += [f"{prefix}/{name}/{measure}" for measure in ("information", "kl", "growth")]
     cards = [{"plugin": "scalars", "tag": tag} for tag in tags]
     pinned = quote(json.dumps(cards, separators=(",", ":")))
-    shown = quote(f"^{prefix}/")
-    return f"http://localhost:{port}/?tagFilter={shown}&pinnedCards={pinned}#timeseries"
+    return f"http://localhost:{port}/?pinnedCards={pinned}&smoothing=0#timeseries"

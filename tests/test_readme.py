@@ -1,0 +1,86 @@
+"""Every code block of the README runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PYTHON = [body for language, body in BLOCKS if language == "python"]
+YAML = [body for language, body in BLOCKS if language == "yaml"]
+BASH = [line for language, body in BLOCKS if language == "bash" for line in body.splitlines()]
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_every_block_is_of_a_kind_that_runs() -> None:
+    """No block is in a language that the tests below do not run."""
+    assert {language for language, _ in BLOCKS} == {"python", "yaml", "bash"}
+    assert len(PYTHON) >= 3
+    assert len(YAML) == 1
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
+def test_python_block_runs(block: str, tmp_path: Path) -> None:
+    """A Python block runs as it stands, in an empty folder."""
+    done = _run([sys.executable, "-c", block], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_yaml_block_trains_with_the_shipped_command(tmp_path: Path) -> None:
+    """The YAML and the fit command beside it train, and the detector writes its ledger."""
+    (tmp_path / "digits.yaml").write_text(YAML[0])
+    (line,) = [line for line in BASH if line.startswith("collapse-logging fit")]
+    command = [sys.executable, "-m", "collapse_logging", *shlex.split(line)[1:]]
+    done = _run([*command, "--trainer.max_steps=60"], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list(tmp_path.glob("runs/**/collapse_ledger.jsonl"))
+
+
+@pytest.mark.parametrize("line", [line for line in BASH if not line.startswith("collapse-logging")])
+def test_bash_line_names_what_exists(line: str) -> None:
+    """A make target, or the extras of a pip install, are there; .ci/run runs the targets."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return
+    assert words[:2] == ["pip", "install"]
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for extra in re.findall(r"\[(.+)\]", words[-1])[0].split(","):
+        assert extra in setup["options.extras_require"]
+
+
+def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
+    """Each measure that the README's table names is a tag of a real report."""
+    from collapse_logging.writers import MemoryWriter
+
+    names = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", README, re.MULTILINE)))
+    block = PYTHON[-1].replace("responses=[print]", "verbose=False")
+    memory = {}
+    exec(compile(block, "README.md", "exec"), memory)
+    writer = memory["memory"]
+    assert isinstance(writer, MemoryWriter)
+    tags = writer.reports[-1].scalars()
+    assert len(names) > 10
+    assert [name for name in names if f"collapse/encoder/{name}" not in tags] == []
+
+
+def test_links_lead_to_files() -> None:
+    """Every relative link and picture of the README is in the repository."""
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
