@@ -7,11 +7,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils.hooks import RemovableHandle
 
+from .hook import Hook
 from .posterior import Posterior, as_posterior
 
 Observe = Callable[[str, Posterior], None]
@@ -28,20 +28,21 @@ def name_paths(latents: str | Sequence[str] | Mapping[str, str]) -> dict[str, st
     """
     if isinstance(latents, str):
         return {latents: latents}
-    pairs = dict(latents) if isinstance(latents, Mapping) else {path: path for path in latents}
-    if not pairs or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
+    listed = latents if isinstance(latents, Sequence) else ()
+    pairs = latents.items() if isinstance(latents, Mapping) else [(path, path) for path in listed]
+    if not pairs or not all(isinstance(part, str) for pair in pairs for part in pair):
         raise TypeError(
             "latents: expected a module path, a list of paths or a mapping name -> path, e.g. "
             f"latents='encoder' or latents={{'z': 'encoder'}}, got {latents!r}."
         )
-    return pairs
+    return dict(pairs)
 
 
 class Capture:
     """Watches a model's modules and gives every training posterior to ``observe``.
 
     Only forwards of the training itself count: not under ``no_grad`` or inference mode, not in
-    ``eval()``, not the second run of activation checkpointing, not a deep copy of the model.
+    ``eval()``, one of the two runs of activation checkpointing, not a deep copy of the model.
 
     Args:
         model: the model; nothing in it is changed but its hooks.
@@ -50,22 +51,29 @@ class Capture:
         observe: takes each latent's name and posterior.
 
     Raises:
+        TypeError: not a module, or a ``DataParallel``.
         ValueError: a path that no module has, with the candidates.
     """
 
     def __init__(self, model: nn.Module, latents: Latents, observe: Observe) -> None:
+        if not isinstance(model, nn.Module) or isinstance(model, nn.DataParallel):
+            raise TypeError(
+                f"model: expected a torch.nn.Module, got {type(model).__name__}; DataParallel runs "
+                "copies, which cannot be watched: use DistributedDataParallel."
+            )
+        model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
         self._model = model
         self._observe = observe
         self._handles: list[RemovableHandle] = []
         self._found: dict[str, tuple[Posterior, Any]] = {}
         self._last_list: Callable[[], Tensor | None] = lambda: None
-        self._searching = latents is None
+        self._searching, self._listed = latents is None, False
         if latents is None:
             for path, module in model.named_modules():
                 self._hook(module, path, self._candidate)
             self._hook(model, "", self._after_forward)
             return
-        modules = dict(model.named_modules())
+        modules = dict(model.named_modules(remove_duplicate=False))  # a shared one has two paths
         for name, path in name_paths(latents).items():
             if path not in modules:
                 raise ValueError(_unknown_path(path, model))
@@ -79,18 +87,19 @@ class Capture:
         Raises:
             ValueError: no module gave a posterior, or several did.
         """
-        if self._read_last_z_list() or not self._searching:
-            return
-        if len(self._found) != 1:
-            candidates = list(self._found) or _likely_paths(self._model)
-            self.remove()
-            raise ValueError(_undecided(len(self._found), candidates))
-        ((path, (posterior, module)),) = self._found.items()
-        self.remove()
-        self._searching = False
-        self._found = {}
-        self._hook(module, path or "z", self._known)
-        self._observe(path or "z", posterior)
+        if self._searching and self._last_z_list():
+            self._decide(self._model, "", self._after_forward)
+            self._listed = True
+        if self._listed:
+            self._read_last_z_list()
+        elif self._searching:
+            if len(self._found) != 1:
+                candidates = list(self._found) or _likely_paths(self._model)
+                self.remove()
+                raise ValueError(_undecided(len(self._found), candidates))
+            ((path, (posterior, module)),) = self._found.items()
+            self._decide(module, path or "z", self._known)
+            self._observe(path or "z", posterior)
 
     def remove(self) -> None:
         """Take the hooks off again."""
@@ -99,8 +108,14 @@ class Capture:
         self._handles = []
 
     def _hook(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
-        hook = _Hook(module, self._model, name, take)
+        hook = Hook(module, self._model, name, take)
         self._handles.append(module.register_forward_hook(hook))
+
+    def _decide(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
+        self.remove()
+        self._searching = False
+        self._found = {}
+        self._hook(module, name, take)
 
     def _known(self, name: str, module: nn.Module, output: object) -> None:
         posterior = posterior_of(output)
@@ -119,64 +134,29 @@ class Capture:
             self._found[path] = (posterior, module)
 
     def _after_forward(self, path: str, module: nn.Module, output: object) -> None:
-        if len(self._found) == 1 or not self._searching or self._last_z_list():
+        if self._listed or len(self._found) == 1 or self._last_z_list():
             self.settle()
 
     def _last_z_list(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         lists = (vars(module).get("_last_z_list") for module in self._model.modules())
-        return next((entries for entries in lists if entries), [])
+        return next((entries for entries in lists if isinstance(entries, list) and entries), [])
 
-    def _read_last_z_list(self) -> bool:
-        if entries := self._last_z_list():
-            if self._searching:
-                self.remove()
-                self._searching = False
-                self._found = {}
-                self._hook(self._model, "", self._after_forward)
-            if entries[0][1] is not self._last_list():
-                self._last_list = weakref.ref(entries[0][1])
-                for i, (_, mean, log_variance) in enumerate(entries):
-                    name = "z" if len(entries) == 1 else f"z{i}"
-                    self._observe(name, as_posterior(mean, log_variance, latent=name))
-            return True
-        return False
-
-
-class _Hook:
-    """A forward hook that goes with its module only: copies and pickles of it do nothing."""
-
-    def __init__(
-        self, module: nn.Module, root: nn.Module, name: str, take: Callable[..., None]
-    ) -> None:
-        self._module = weakref.ref(module)
-        self._root = weakref.ref(root)
-        self._name = name
-        self._take = take
-
-    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
-        """Pass a training output on."""
-        root = self._root()
-        if module is not self._module() or root is None or not root.training:
-            return
-        if torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1:
-            self._take(self._name, module, output)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copy is inert."""
-        return (_inert_hook, ())
-
-    def __deepcopy__(self, memo: object) -> Any:
-        """A copy is inert."""
-        return _inert_hook()
-
-
-class _InertHook:
-    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
-        """Do nothing."""
-
-
-def _inert_hook() -> _InertHook:
-    return _InertHook()
+    def _read_last_z_list(self) -> None:
+        for i, entry in enumerate(entries := self._last_z_list()):
+            name = "z" if len(entries) == 1 else f"z{i}"
+            posterior = posterior_of(entry)
+            if posterior is None:
+                raise TypeError(
+                    f"latent {name!r}: expected _last_z_list to hold (z, mean, log_variance), got "
+                    f"{_describe(entry)}."
+                )
+            if not posterior.mean.requires_grad:  # a validation's
+                return
+            if i == 0 and posterior.mean is self._last_list():
+                return
+            if i == 0:
+                self._last_list = weakref.ref(posterior.mean)
+            self._observe(name, posterior)
 
 
 def posterior_of(output: object) -> Posterior | None:

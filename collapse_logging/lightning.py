@@ -8,7 +8,6 @@ import logging
 import operator
 import sys
 import typing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -18,9 +17,16 @@ from .capture import name_paths
 from .messages import verdict
 from .monitor import CollapseMonitor
 from .report import Alert, Report
-from .responses import KeepLastHealthy, StopWhenCollapsed
 from .rules import Rules, resolve_rules
-from .trainer import logged_loss, logger_writers, publish, run_folder, tracker_step
+from .trainer import (
+    check_name,
+    logged_loss,
+    logger_writers,
+    own_responses,
+    publish,
+    run_folder,
+    tracker_step,
+)
 from .writers import Writer
 
 _NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
@@ -113,7 +119,7 @@ class PosteriorCollapseDetector(_Callback):
         self.latents = latents if latents is None else name_paths(latents)
         self.stop_on_collapse = stop_on_collapse
         self.reconstruction_key = reconstruction_key
-        self.name = name
+        self.name = check_name(name)
         self.monitor: CollapseMonitor | None = None
         self._check_frequency = self.rules.check_frequency
         self._writers = list(
@@ -121,6 +127,8 @@ class PosteriorCollapseDetector(_Callback):
         )
         self._responses = list(checked_list(responses or [], "responses", callable))
         self._state: dict[str, Any] | None = None
+        self._earlier: dict[str, Any] = {}
+        self._speaks = False
         self._global_step = -1
         if plot_frequency is not None:
             _log.warning(
@@ -153,22 +161,33 @@ class PosteriorCollapseDetector(_Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
         """Build the monitor around the Trainer's loggers and hook the model."""
-        dry = bool(getattr(trainer, "fast_dev_run", False))
-        folder = None if dry else run_folder(trainer, self.log_dir)
-        loggers = trainer.loggers if trainer.is_global_zero and not dry else []
+        dry = bool(trainer.fast_dev_run)  # hooks and errors as ever, but nothing leaves it
+        folder = None if dry else run_folder(trainer, self.log_dir, self.name)
+        self._speaks = trainer.is_global_zero and not dry
+        loggers = trainer.loggers if self._speaks else []
         writers = [*logger_writers(loggers, self.name), *self._writers]
+        patience = self.rules.early_stop_patience if self.stop_on_collapse else None
+        own = own_responses(trainer, folder if self.auto_save_on_collapse else None, patience)
+        self._earlier = self.state_dict() or self._earlier
         self.monitor = CollapseMonitor(
-            writers=writers,
-            responses=[*self._own_responses(trainer, folder), *self._responses],
+            writers=writers if self._speaks else [],
+            responses=[] if dry else [*own, *self._responses],
             rules=self.rules,
             check_frequency=self._check_frequency,
-            log_dir=folder if trainer.is_global_zero else None,
-            verbose=self.verbose and trainer.is_global_zero,
+            log_dir=folder if self._speaks else None,
+            verbose=self.verbose and self._speaks,
         )
-        if self._state is not None:
-            self.monitor.load_state_dict(self._state)
-            self._state = None
         self.monitor.watch(pl_module, self.latents)
+
+    def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Continue from the checkpoint, or from this Trainer's last fit.
+
+        Only now: some strategies restore after ``on_fit_start``, and all of them ``global_step``.
+        """
+        state = self._state or (self._earlier if trainer.global_step else None)
+        if state and self.monitor is not None:
+            self.monitor.load_state_dict(state)
+        self._state, self._earlier = None, {}
         self._global_step = trainer.global_step
 
     def on_before_backward(self, trainer: Any, pl_module: nn.Module, loss: Tensor) -> None:
@@ -197,9 +216,14 @@ class PosteriorCollapseDetector(_Callback):
         report = self.monitor.flush()
         if report is not None:
             publish(trainer, report, self.name)
-            if self.verbose and trainer.is_global_zero:
+            if self.verbose and self._speaks:
                 _log.warning("%s", verdict(report))
         self.monitor.close()
+
+    def on_fit_end(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Close, also where there was nothing to train and ``on_train_end`` never came."""
+        if self.monitor is not None:
+            self.monitor.close()
 
     def on_exception(self, trainer: Any, pl_module: nn.Module, exception: BaseException) -> None:
         """Close the writers; the exception goes its way."""
@@ -208,7 +232,9 @@ class PosteriorCollapseDetector(_Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, loadable with ``weights_only=True``."""
-        return {} if self.monitor is None else self.monitor.state_dict()
+        if self._state is not None or self.monitor is None:
+            return self._state or {}
+        return self.monitor.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it for the start of training, when the monitor is built."""
@@ -216,28 +242,4 @@ class PosteriorCollapseDetector(_Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings; the monitor holds hooks and open files and is built again."""
-        return {**self.__dict__, "monitor": None, "_state": self.state_dict() or self._state}
-
-    def _own_responses(self, trainer: Any, folder: Path | None) -> list[Any]:
-        wanted = self.auto_save_on_collapse or self.stop_on_collapse
-        if trainer.world_size > 1 and wanted:
-            _log.warning(
-                "auto_save_on_collapse and stop_on_collapse are off: with %d processes each sees "
-                "its own share of the data, and a save or stop by one alone would hang the run.",
-                trainer.world_size,
-            )
-            return []
-        found: list[Any] = []
-        if self.auto_save_on_collapse and folder is not None:
-
-            def save(path: Path) -> None:
-                trainer.save_checkpoint(path, weights_only=False)
-
-            found.append(KeepLastHealthy(save, folder))
-        if self.stop_on_collapse:
-
-            def stop(message: str) -> None:
-                trainer.should_stop = True
-
-            found.append(StopWhenCollapsed(stop, self.rules.early_stop_patience))
-        return found
+        return {**self.__dict__, "monitor": None, "_earlier": self.state_dict()}

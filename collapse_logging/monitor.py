@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import operator
-import typing
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,18 +16,16 @@ from torch.distributions import Distribution
 from .arguments import checked_list, require_count
 from .capture import Capture, Latents
 from .posterior import as_posterior, check_mask
-from .report import Alert, Report
-from .responses import CheckResponse
+from .report import Report
+from .responses import Response, respond
 from .rules import Rules, resolve_rules
 from .transfer import Transfer, transfer_for
 from .verdict import Judge
-from .window import Layout, Window
+from .window import Layout, Window, check_loss
 from .writers import Writer, complete
 from .writers.guard import GuardedWriter
 
 _log = logging.getLogger("collapse_logging")
-
-Response = typing.Callable[[Alert], None]
 
 
 class CollapseMonitor:
@@ -39,8 +36,7 @@ class CollapseMonitor:
     device, never touches the random stream and never changes a parameter.
 
     Args:
-        writers: where reports go; a ledger beside the first writer's folder and a log writer
-            (``verbose``) are added.
+        writers: where reports go; a ledger and a log writer (``verbose``) are added.
         responses: called with each alert.
         rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
         kl_threshold, var_threshold, active_units_threshold, window_size, check_frequency,
@@ -89,7 +85,6 @@ class CollapseMonitor:
         self._transfer: Transfer | None = None
         self._capture: Capture | None = None
         self._step = 0
-        self._opened = self._closed = False
 
     @property
     def check_frequency(self) -> int:
@@ -165,15 +160,13 @@ class CollapseMonitor:
             The report, if a check has come to the host; else None.
 
         Raises:
-            ValueError: a reconstruction loss that is not a scalar.
+            TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
+        check_loss(reconstruction_loss)
+        step = self._step + 1 if step is None else step
+        require_count("step", step, at_least=0)
         self.settle()
-        if isinstance(reconstruction_loss, Tensor) and reconstruction_loss.numel() != 1:
-            raise ValueError(
-                "reconstruction_loss: expected a scalar, got "
-                f"{list(reconstruction_loss.shape)}; take its mean or sum first."
-            )
-        self._step = self._step + 1 if step is None else operator.index(step)
+        self._step = operator.index(step)
         self._window.end_step(reconstruction_loss, self.check_frequency)
         if self._window.steps >= self.check_frequency:
             self._send()
@@ -181,43 +174,40 @@ class CollapseMonitor:
 
     def flush(self) -> Report | None:
         """Check what is left over, wait for it, and return the latest report."""
+        self._deliver(wait=True)  # so that the transfer takes what is left over
         if self._window.steps:
             self._send()
-        return self._deliver(wait=True) or self.report
+        self._deliver(wait=True)
+        return self.report
 
     def close(self) -> None:
-        """Deliver what is pending, take the hooks off and close the writers; once."""
-        if self._closed:
-            return
-        self._closed = True
+        """Deliver what is pending, take the hooks off, close the writers and forget them."""
         if self._capture is not None:
             self._capture.remove()
-        self.flush()
-        for writer in self._writers:
-            writer.close()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._writers.clear)
+            for writer in self._writers:
+                stack.callback(writer.close)
+            self.flush()
 
     def __enter__(self) -> CollapseMonitor:
         """The monitor itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close; an exception of the user's passes through as it is."""
-        self.close()
+        try:
+            self.close()
+        except Exception:
+            if raised[1] is None:
+                raise
+            _log.exception("the monitor could not be closed; the training's own error follows.")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
         self._deliver(wait=True)
-        return {
-            "version": 1,
-            "step": self._step,
-            "window": self._window.state_dict(),
-            "judge": self._judge.state_dict(),
-        }
+        parts = {"window": self._window.state_dict(), "judge": self._judge.state_dict()}
+        return {"version": 1, "step": self._step, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
@@ -230,43 +220,30 @@ class CollapseMonitor:
 
     def _send(self) -> None:
         device = self._window.device
-        if device is None or device.type == "meta":
-            self._window.reset()
-            return
-        if self._transfer is None:
-            self._transfer = transfer_for(device)
-        if not self._transfer.ready():
-            return  # the window goes on and merges
-        vector, layout = self._window.pack()
-        self._transfer.send(vector, (layout, self._step, self._window.steps))
+        if device is not None and device.type != "meta":
+            self._transfer = self._transfer or transfer_for(device)
+            if not self._transfer.ready():
+                return  # the window goes on and merges
+            vector, layout = self._window.pack()
+            self._transfer.send(vector, (layout, self._step, self._window.steps))
         self._window.reset()
 
     def _deliver(self, wait: bool = False) -> Report | None:
-        if self._transfer is None:
-            return None
-        arrived = self._transfer.poll(wait)
-        for vector, tag in arrived:
-            self._emit(vector, *tag)
-        return self.report if arrived else None
+        arrived = [] if self._transfer is None else self._transfer.poll(wait)
+        emitted = [self._emit(vector, *tag) for vector, tag in arrived]
+        return self.report if any(emitted) else None
 
-    def _emit(self, vector: Tensor, layout: Layout, step: int, steps: int) -> None:
-        self.report = report = self._judge.report(vector, layout, step, steps)
-        if not self._opened:
-            self._opened = True
+    def _emit(self, vector: Tensor, layout: Layout, step: int, steps: int) -> bool:
+        report = self._judge.report(vector, layout, step, steps)
+        seen = [latent.measures for latent in report.latents.values()]
+        if not any(values["samples"] or values.get("nonfinite") for values in seen):
+            return False  # no latent was observed in this window
+        if self.report is None:
             for writer in self._writers:
                 writer.open(asdict(self.rules))
+        self.report = report
         for writer in self._writers:
             writer.write(report)
         for response in self._responses:
-            self._respond(response, report)
-
-    def _respond(self, response: Response, report: Report) -> None:
-        try:
-            if isinstance(response, CheckResponse):
-                response.on_report(report)
-            for alert in report.alerts:
-                response(alert)
-        except Exception:
-            if self._strict:
-                raise
-            _log.exception("a response failed at step %d; training goes on.", report.step)
+            respond(response, report, self._strict)
+        return True

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
 from .report import Alert, Level, Report
+
+Response = typing.Callable[[Alert], None]
 
 _log = logging.getLogger("collapse_logging")
 
@@ -23,6 +26,27 @@ class CheckResponse(ABC):
     @abstractmethod
     def __call__(self, alert: Alert) -> None:
         """Called for every alert, on every rank."""
+
+
+def respond(response: Response, report: Report, strict: bool = False) -> None:
+    """Give a response one report; what it raises is logged, call by call, and training goes on.
+
+    Args:
+        response: the response.
+        report: a check's.
+        strict: raise instead, for tests and CI.
+    """
+    calls: list[tuple[Callable[..., None], Report | Alert]]
+    calls = [(response, alert) for alert in report.alerts]
+    if isinstance(response, CheckResponse):
+        calls.insert(0, (response.on_report, report))
+    for call, argument in calls:
+        try:
+            call(argument)
+        except Exception:
+            if strict:
+                raise
+            _log.exception("a response failed at step %d; training goes on.", report.step)
 
 
 class KeepLastHealthy(CheckResponse):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +13,13 @@ import torch
 from torch import Tensor
 
 from .report import Report
+from .responses import CheckResponse, KeepLastHealthy, StopWhenCollapsed
 from .writers import LoggerWriter, TensorBoardWriter, WandbWriter, Writer
 
 RECONSTRUCTION_KEYS = ("train_recon", "recon_loss", "reconstruction_loss")
 """Logged metrics that are taken for the reconstruction loss, the first that is there."""
+
+_log = logging.getLogger("collapse_logging")
 
 
 def logger_writers(loggers: list[Any], prefix: str) -> list[Writer]:
@@ -33,12 +38,51 @@ def logger_writers(loggers: list[Any], prefix: str) -> list[Writer]:
     return writers
 
 
-def run_folder(trainer: Any, log_dir: str | None) -> Path:
-    """Where ledger and checkpoints go."""
+def own_responses(trainer: Any, folder: Path | None, patience: int | None) -> list[CheckResponse]:
+    """Keep checkpoints in ``folder``, stop after ``patience`` red checks; None: not wanted."""
+    if folder is None and patience is None:
+        return []
+    if trainer.world_size > 1:
+        _log.warning(
+            "auto_save_on_collapse and stop_on_collapse are off: with %d processes each sees "
+            "its own share of the data, and a save or stop by one alone would hang the run.",
+            trainer.world_size,
+        )
+        return []
+
+    def save(path: Path) -> None:
+        trainer.save_checkpoint(path, weights_only=False)
+
+    def stop(message: str) -> None:
+        trainer.should_stop = True
+
+    found: list[CheckResponse] = [] if folder is None else [KeepLastHealthy(save, folder)]
+    return found if patience is None else [*found, StopWhenCollapsed(stop, patience)]
+
+
+def check_name(name: object) -> str:
+    """The detector's name, which becomes part of tags and a folder's name.
+
+    Raises:
+        TypeError, ValueError: not a word that is safe in both.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected a word, e.g. 'collapse', got {name!r}.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(
+            "name: expected up to 64 letters, digits, '.', '_' or '-', e.g. 'collapse', "
+            f"got {name!r}."
+        )
+    return name
+
+
+def run_folder(trainer: Any, log_dir: str | None, name: str) -> Path:
+    """Where ledger and checkpoints go: a folder of the detector's name beside the curves."""
     if log_dir is not None:
         return Path(log_dir)
-    own = getattr(trainer.logger, "log_dir", None)
-    return Path(own) / "collapse" if own else Path(trainer.default_root_dir) / "collapse_logs"
+    folders = (getattr(logger, "log_dir", None) for logger in trainer.loggers)
+    own = next((folder for folder in folders if folder), None)
+    return Path(own) / name if own else Path(trainer.default_root_dir) / f"{name}_logs"
 
 
 def tracker_step(trainer: Any) -> int:
@@ -56,7 +100,7 @@ def logged_loss(trainer: Any, outputs: Any, key: str | None) -> Tensor | None:
     results = getattr(trainer.fit_loop.epoch_loop, "_results", None) or {}
     for name in keys:
         if isinstance(outputs, Mapping) and isinstance(outputs.get(name), Tensor):
-            return typing.cast(Tensor, outputs[name]).detach()
+            return typing.cast(Tensor, outputs[name]).detach().float().mean()  # may be by sample
         result = results.get(f"training_step.{name}")
         if result is None or not getattr(result, "is_tensor", False):
             continue

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
+import numbers
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from . import measures
 from .posterior import Posterior
@@ -29,10 +32,14 @@ class _Observation:
     posterior: Posterior
     mask: Tensor | None
     version: tuple[int, int]
+    source: weakref.ref[Tensor]
     gradient: Tensor | None = None
+    hook: RemovableHandle | None = None
 
-    def keep_gradient(self, gradient: Tensor) -> None:
+    def keep_gradient(self, gradient: Tensor | None) -> None:
         """Tensor hook: dL/d mean arrives in backward; a second backward adds to it."""
+        if gradient is None:  # compiled backward, where the loss does not reach the mean
+            return
         gradient = gradient.detach()
         self.gradient = gradient if self.gradient is None else self.gradient + gradient
 
@@ -72,6 +79,7 @@ class Window:
         self._latents: dict[str, _Gathered] = {}
         self._losses: Tensor | None = None
         self._generator: torch.Generator | None = None
+        self._packed = 0
         self._warned: set[str] = set()
 
     @property
@@ -83,10 +91,16 @@ class Window:
         """Keep a handle on one batch and ask autograd for the gradient of its mean."""
         mean, log_variance = posterior.mean, posterior.log_variance
         gathered = self._gathered(name, posterior)
+        if any(o.source() is mean for o in gathered.pending):
+            self._warn(
+                f"latent {name!r} was observed twice in one step and counts once. Leave out "
+                "monitor.observe or monitor.watch, or give the two latents different names."
+            )
+            return
         handle = Posterior(mean.detach(), log_variance.detach())
-        observation = _Observation(handle, mask, _versions(handle))
+        observation = _Observation(handle, mask, _versions(handle), weakref.ref(mean))
         if mean.requires_grad:
-            mean.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
+            observation.hook = mean.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
         ready = [o for o in gathered.pending if o.gradient is not None]
         if ready or len(gathered.pending) >= _MOST_PENDING:  # micro-batches: do not pile up
             self._absorb(name, gathered, ready or gathered.pending)
@@ -104,13 +118,14 @@ class Window:
 
     def pack(self) -> tuple[Tensor, Layout]:
         """The window as one fp32 vector on the device, and how to read it."""
+        self._packed += 1
         parts = []
         for gathered in self._latents.values():
             parts += [gathered.statistics.pack(), self._mutual_information(gathered)]
         losses = torch.empty(0) if self._losses is None else self._losses[: self.steps]
-        parts.append(losses.to(parts[0].device))
         shapes = {name: gathered.statistics.shape for name, gathered in self._latents.items()}
-        return torch.cat(parts), Layout(shapes, losses.numel())
+        vector = torch.cat([part.to(parts[0].device) for part in [*parts, losses]])
+        return vector, Layout(shapes, losses.numel())
 
     def reset(self) -> None:
         """Start the next window."""
@@ -128,12 +143,18 @@ class Window:
             for name, g in self._latents.items()
         }
         losses = None if self._losses is None else self._losses.cpu().clone()
-        return {"steps": self.steps, "latents": latents, "losses": losses}
+        return {
+            "steps": self.steps,
+            "packed": self._packed,
+            "latents": latents,
+            "losses": losses,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue a window; tensors move to the model's device when it is next observed."""
         self.steps = int(state["steps"])
-        self._losses = state["losses"]
+        self._packed = int(state["packed"])
+        self._losses = None if state["losses"] is None else state["losses"].clone()
         self._latents = {}
         for name, saved in state["latents"].items():
             shape = Shape(*saved["shape"])
@@ -149,6 +170,8 @@ class Window:
                 "its window starts again. Give the two latents different names."
             )
             gathered = None
+        elif gathered is not None and gathered.statistics.device.type == "meta" != device.type:
+            gathered = None  # a trial run without data: there is nothing to keep
         if gathered is None:
             gathered = self._latents[name] = _Gathered(Statistics(positions, units, device))
         elif gathered.statistics.device != device:
@@ -158,6 +181,8 @@ class Window:
     def _absorb(self, name: str, gathered: _Gathered, ready: list[_Observation]) -> None:
         for observation in ready:
             gathered.pending.remove(observation)
+            if observation.hook is not None:  # a mean that is a leaf outlives the step
+                observation.hook.remove()
             if _versions(observation.posterior) != observation.version:
                 self._warn(
                     f"latent {name!r} was changed in place after it was observed; this batch is "
@@ -176,25 +201,41 @@ class Window:
         if last is None or last.mean.shape[0] < 2:
             return torch.full((2,), math.nan, device=device)
         if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device).manual_seed(0)
+            self._generator = torch.Generator(device)
+        self._generator.manual_seed(self._packed)  # so that a resumed run draws the same
         return measures.mutual_information(last, self._generator)
 
     def _note_loss(self, loss: Tensor | float, frequency: int) -> None:
-        if self._losses is None or self._losses.numel() <= self.steps:
-            size = max(frequency, 2 * self.steps)
-            device = loss.device if isinstance(loss, Tensor) else self.device
-            with torch.inference_mode(False):
-                longer = torch.full((size,), math.nan, device=device)
-            if self._losses is not None:
-                longer[: self._losses.numel()] = self._losses
-            self._losses = longer
-        with torch.no_grad():
-            self._losses[self.steps] = loss
+        device = loss.device if isinstance(loss, Tensor) else self.device
+        held = torch.empty(0, device=device) if self._losses is None else self._losses
+        with torch.inference_mode(False), torch.no_grad():
+            if isinstance(loss, Tensor) and held.device != loss.device:  # resumed from a state
+                held = torch.empty(0, device=device) if held.is_meta else held.to(device)
+            if held.numel() <= self.steps:
+                room = max(frequency, 2 * self.steps) - held.numel()
+                held = torch.cat([held, torch.full((room,), math.nan, device=held.device)])
+            held[self.steps] = loss
+        self._losses = held
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:
             self._warned.add(message)
             _log.warning(message)
+
+
+def check_loss(loss: object) -> None:
+    """Raise unless a step's reconstruction loss is a number, a tensor of one element or None."""
+    if isinstance(loss, Tensor):
+        if loss.numel() != 1:
+            raise ValueError(
+                f"reconstruction_loss: expected a scalar, got {list(loss.shape)}; take its mean "
+                "or sum first."
+            )
+    elif loss is not None and not isinstance(loss, numbers.Real):
+        raise TypeError(
+            f"reconstruction_loss: expected a number or a scalar tensor, got {loss!r}; take the "
+            "step's mean or sum."
+        )
 
 
 def _versions(posterior: Posterior) -> tuple[int, int]:

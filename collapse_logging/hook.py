@@ -1,0 +1,78 @@
+"""A forward hook that sees the training's own forwards and no others."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Hook:
+    """Passes a module's training outputs on; copies and pickles of it do nothing.
+
+    Not counted are forwards under ``no_grad`` or inference mode, in ``eval()``, of a copy of the
+    module, and one of the two runs of activation checkpointing.
+
+    Args:
+        module: the module that the hook is registered on.
+        root: the model, whose mode counts.
+        name: given to ``take``.
+        take: called with name, module and output.
+    """
+
+    def __init__(
+        self, module: nn.Module, root: nn.Module, name: str, take: Callable[..., None]
+    ) -> None:
+        self._module = weakref.ref(module)
+        self._root = weakref.ref(root)
+        self._name = name
+        self._take = take
+        self._deferred = 0
+        # not to be traced: torch.compile fails on what it notes in Python
+        self._run = torch.compiler.disable(self._pass_on)  # type: ignore[no-untyped-call]
+
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
+        """Pass a training output on."""
+        self._run(module, output)
+
+    def _pass_on(self, module: nn.Module, output: object) -> None:
+        root = self._root()
+        if module is not self._module() or root is None or not root.training:
+            return
+        if torch._C._current_graph_task_id() != -1:  # run again by activation checkpointing
+            counts = self._deferred > 0
+            self._deferred -= counts
+        else:
+            counts = torch.is_grad_enabled()
+            self._deferred += _in_checkpoint()
+        if counts:
+            self._take(self._name, module, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is inert."""
+        return (_inert_hook, ())
+
+    def __deepcopy__(self, memo: object) -> Any:
+        """A copy is inert."""
+        return _inert_hook()
+
+
+class _InertHook:
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
+        """Do nothing."""
+
+
+def _inert_hook() -> _InertHook:
+    return _InertHook()
+
+
+def _in_checkpoint() -> bool:
+    """In the first run of reentrant activation checkpointing; the second has the gradient.
+
+    Unlike ``no_grad``, a custom autograd function also switches forward-mode gradients off.
+    """
+    off = not torch.is_grad_enabled() and not torch._C._is_fwd_grad_enabled()
+    return off and not torch.is_inference_mode_enabled()
