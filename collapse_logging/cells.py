@@ -41,13 +41,13 @@ def within_batch_variance(statistics: Statistics) -> Vector:
 def shifted_log_variance(statistics: Statistics) -> tuple[Vector, Vector, Vector]:
     """A shift s, ``ln(E sigma^2) - s`` and ``E ln sigma^2 - s``, ``[positions, units]`` each.
 
-    Differences of the last two keep seven digits whatever s is.
+    Differences of the last two keep seven digits whatever s is. Where ln sigma^2 fell so far below
+    its shift that fp32 lost E sigma^2, the first is the second, its lower bound (Jensen).
     """
-    return (
-        _row(statistics, Row.LV_SHIFT),
-        np.log1p(_mean_of(statistics, Row.EXPM1)),
-        _mean_of(statistics, Row.LV),
-    )
+    excess, mean_log_variance = _mean_of(statistics, Row.EXPM1), _mean_of(statistics, Row.LV)
+    lost = excess < -0.999
+    log_variance = np.where(lost, mean_log_variance, np.log1p(np.maximum(excess, -0.999)))
+    return _row(statistics, Row.LV_SHIFT), log_variance, mean_log_variance
 
 
 def nonfinite(statistics: Statistics) -> float:

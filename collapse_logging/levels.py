@@ -18,6 +18,8 @@ from .report import Indicator, Level
 from .rules import Rules
 
 _LOG_FLOOR = 1e-12
+_RISING = 0.005
+"""Slope of ln information a check above which it rises; below it is rounding or rest."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Standing:
 
     def _candidate(self, rules: Rules, growth: float, raised: int) -> Level:
         """The level that this check alone calls for."""
-        rising = self.slope > 0.0
+        rising = self.slope > _RISING
         if growth > rules.growth_limit or (rising and not self.shrinking):
             return Level.OK
         if self.shrinking >= rules.confirm_checks and not rising:
@@ -115,7 +117,7 @@ class Standing:
         """Go up at once, and down only after ``recovery_checks`` better checks in a row."""
         if candidate >= self.level:
             return dataclasses.replace(self, level=candidate, calm=0)
-        if self.level >= Level.ORANGE and self.small or (self.level is Level.RED and not recovered):
+        if not recovered:
             return dataclasses.replace(self, calm=0)
         if self.calm + 1 < rules.recovery_checks:
             return dataclasses.replace(self, calm=self.calm + 1)

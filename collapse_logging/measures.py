@@ -12,13 +12,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from . import cells
-from .posterior import Posterior, by_position
 from .report import Vector
-from .statistics import LOG_VARIANCE_LIMIT, Statistics
+from .statistics import Statistics
 
 ACTIVE_VARIANCE = 0.01
 """A unit is active when Var mu is above this (Burda, Grosse and Salakhutdinov 2016)."""
@@ -27,7 +24,6 @@ INFORMATIVE_FRACTION = 0.05
 """A unit is informative when its signal fraction is above this: 0.026 nats."""
 
 _GROWTH_CLIP = 1e3
-_PAIR_ELEMENTS = 2**24
 
 
 def information(statistics: Statistics) -> Vector:
@@ -131,7 +127,8 @@ def growth(statistics: Statistics) -> Vector:
 def scalars(statistics: Statistics) -> dict[str, float]:
     """Every scalar measure of a latent by name; growth is absent where it cannot be taken."""
     signal, variance = mean_variance(statistics), posterior_variance(statistics)
-    total_information, total_kl = float(information(statistics).sum()), float(kl(statistics).sum())
+    total_information = float(np.nansum(information(statistics)))
+    total_kl = float(np.nansum(kl(statistics)))
     active = active_units(statistics)
     values = {
         "information": total_information,
@@ -141,8 +138,8 @@ def scalars(statistics: Statistics) -> dict[str, float]:
         "active_fraction": active / statistics.units,
         "informative_units": float(informative_units(statistics)),
         "passive_units": float(passive_units(statistics)),
-        "posterior_variance": float(variance.mean()),
-        "mean_variance": float(signal.mean()),
+        "posterior_variance": _mean_of_known(variance),
+        "mean_variance": _mean_of_known(signal),
         "growth": float(growth(statistics)[-1]),
         "samples": samples(statistics),
     }
@@ -171,8 +168,7 @@ def samples(statistics: Statistics) -> float:
 
 def dimensions(statistics: Statistics) -> float:
     """Units times the positions that an average sample has."""
-    filled = float(cells.count(statistics).sum()) * statistics.stride
-    return filled / max(samples(statistics), 1.0)
+    return float(cells.count(statistics).sum()) * _weight(statistics)
 
 
 def trend(losses: list[float]) -> tuple[float, float] | None:
@@ -205,34 +201,10 @@ def drifts(statistics: Statistics) -> bool:
     return bool(within < 0.5 * total or total < 0.5 * within)
 
 
-@torch.no_grad()
-def mutual_information(posterior: Posterior, generator: torch.Generator) -> Tensor:
-    """Lower bound of I(x; z) from one batch, in nats, with its cap; ``[2]``, on the device.
-
-    ``(1/B) sum_i ln [q(z_i|x_i) / mean_j q(z_i|x_j)]`` with the same sample in both terms: it is
-    exactly 0 without variance in a collapse. It cannot exceed ln B; B is at most 256, less
-    where ``B^2 x cells`` would pass 2^24. This is the only measure that needs single rows, so it
-    runs on the device, once a check.
-
-    Args:
-        posterior: the check's last batch, two samples or more.
-        generator: our own, on the posterior's device: the user's random stream is not touched.
-
-    Source: He, Spokoyny, Neubig and Berg-Kirkpatrick 2019, with the same-sample estimator.
-    """
-    mean = by_position(posterior.mean).flatten(1)
-    rows = min(mean.shape[0], 256, max(2, math.isqrt(_PAIR_ELEMENTS // mean.shape[1])))
-    mean = mean[:rows].float()
-    log_variance = by_position(posterior.log_variance).flatten(1)[:rows].float()
-    log_variance = log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
-    mean = mean - mean.mean(0)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    z = mean + (0.5 * log_variance).exp() * noise
-    weight = (-log_variance).exp()
-    squares = (z * z) @ weight.T - 2.0 * z @ (mean * weight).T
-    log_q = -0.5 * (squares + (mean * mean * weight + log_variance).sum(1))
-    bound = (log_q.diagonal() - log_q.logsumexp(1)).mean() + math.log(rows)
-    return torch.stack([bound, torch.full_like(bound, math.log(rows))])
+def _mean_of_known(values: Vector) -> float:
+    """The mean over units that were ever finite."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _averaged(statistics: Statistics, values: Vector) -> Vector:
@@ -244,7 +216,13 @@ def _averaged(statistics: Statistics, values: Vector) -> Vector:
 
 
 def _summed(statistics: Statistics, values: Vector) -> Vector:
-    weight = cells.count(statistics) * statistics.stride / max(samples(statistics), 1.0)
+    weight = cells.count(statistics) * _weight(statistics)
     sums: Vector = (np.nan_to_num(values) * weight).sum(0)
     known: Vector = np.where(cells.count(statistics).sum(0) > 0, sums, np.nan)
     return known
+
+
+def _weight(statistics: Statistics) -> float:
+    """What one sample of one cell stands for: one in the samples, times positions left out."""
+    kept = statistics.all_positions / statistics.positions
+    return kept / max(samples(statistics), 1.0)

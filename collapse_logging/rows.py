@@ -18,11 +18,19 @@ class GrowthRow:
 
 
 class Shape(NamedTuple):
-    """Shape of a latent's statistics: positions that are kept, units, every which position."""
+    """Shape of a latent's statistics.
+
+    Attributes:
+        positions: positions that are kept.
+        units: units of the latent.
+        stride: every which position is kept.
+        all_positions: positions that the latent has.
+    """
 
     positions: int
     units: int
-    stride: int = 1
+    stride: int
+    all_positions: int
 
     @property
     def size(self) -> int:

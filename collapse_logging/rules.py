@@ -95,9 +95,20 @@ class Rules:
             reconstruction_trend: rise over the window as a share of the loss, and its t value.
         """
         if "information" not in measures:
-            return (Indicator("explosion", math.nan, 0.0),)
-        if self.literal:
-            return self._literal_indicators(measures, per_unit)
+            found = [Indicator("explosion", math.nan, 0.0)]
+        elif self.literal:
+            found = self._literal_indicators(measures, per_unit)
+        else:
+            found = self._indicators(measures, dimensions, reconstruction_trend)
+            found += _explosion(measures, per_unit, positions=dimensions / len(per_unit["kl"]))
+        return tuple(indicator for indicator in found if indicator.name not in self.ignore)
+
+    def _indicators(
+        self,
+        measures: Mapping[str, float],
+        dimensions: float,
+        reconstruction_trend: tuple[float, float] | None,
+    ) -> list[Indicator]:
         limit = self.small_information(dimensions)
         found = self._information_indicators(measures, limit)
         variance, fraction = measures["posterior_variance"], measures["active_fraction"]
@@ -113,9 +124,9 @@ class Rules:
             ),
             ("reconstruction_trend", rise, _RISE, rise > _RISE and t > _RISE_T),
         )
-        found += [Indicator(name, value, edge) for name, value, edge, raised in tests if raised]
-        found += _explosion(measures, per_unit)
-        return tuple(indicator for indicator in found if indicator.name not in self.ignore)
+        return found + [
+            Indicator(name, value, edge) for name, value, edge, raised in tests if raised
+        ]
 
     def _information_indicators(
         self, measures: Mapping[str, float], limit: float
@@ -132,7 +143,7 @@ class Rules:
 
     def _literal_indicators(
         self, measures: Mapping[str, float], per_unit: Mapping[str, Vector]
-    ) -> tuple[Indicator, ...]:
+    ) -> list[Indicator]:
         variance = measures["posterior_variance"]
         ratio = float((per_unit["posterior_variance"] > self.var_threshold).mean())
         rows = (
@@ -140,7 +151,7 @@ class Rules:
             ("manual_variance", variance, self.var_threshold),
             ("manual_active_units", ratio, self.active_units_threshold),
         )
-        return tuple(Indicator(name, value, limit) for name, value, limit in rows if value < limit)
+        return [Indicator(name, value, limit) for name, value, limit in rows if value < limit]
 
 
 _COUNTS = (
@@ -186,9 +197,11 @@ def resolve_rules(rules: str | Rules, overrides: Mapping[str, object]) -> Rules:
     return dataclasses.replace(rules, **given)  # type: ignore[arg-type]
 
 
-def _explosion(measures: Mapping[str, float], per_unit: Mapping[str, Vector]) -> list[Indicator]:
+def _explosion(
+    measures: Mapping[str, float], per_unit: Mapping[str, Vector], positions: float
+) -> list[Indicator]:
     checks = (
-        (float(np.nanmax(per_unit["kl"])), 100.0),
+        (float(np.nanmax(per_unit["kl"])) / positions, 100.0),
         (float(np.nanmax(per_unit["posterior_variance"])), 10.0),
         (measures.get("nonfinite", 0.0), 0.0),
     )

@@ -1,10 +1,8 @@
 """Sufficient statistics of one latent: the one type behind steps, micro-batches and windows.
 
-All measures are functions of a few sums per unit, so a step costs the same however many
-measures there are, and windows or ranks merge exactly. The sums are *shifted*: they are taken
-about the mean of the last window, because ``E[x^2] - E[x]^2`` in fp32 is 54 % wrong at mean 10
-and standard deviation 0.01. The log variance is shifted too, so that a variance of 1e-8 and
-a collapsed one at 1 are both read to seven digits.
+All measures are functions of a few sums per unit, and windows or ranks merge exactly. The sums
+are *shifted*, taken about the last window's means: ``E[x^2] - E[x]^2`` in fp32 is 54 % wrong at
+mean 10 and standard deviation 0.01, and a variance of 1e-8 could not be read beside 1.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from .rows import GrowthRow, Row, Shape
 
 LOG_VARIANCE_LIMIT = 30.0
 """ln sigma^2 is clamped to +-30 before exp, which overflows fp32 at 88.7; clamped ones count."""
-
 MAX_CELLS = 65_536
 """Positions times units kept at most; beyond it every k-th position is read."""
 
@@ -36,7 +33,8 @@ class Statistics:
     def __init__(
         self, positions: int, units: int, device: torch.device | str | None = None
     ) -> None:
-        self.stride = -(-positions * units // MAX_CELLS)
+        self.stride = -(-positions // max(1, MAX_CELLS // units))
+        self.all_positions = positions
         positions = -(-positions // self.stride)
         with torch.inference_mode(False):
             self.sums = torch.zeros(11, positions, units, device=device)
@@ -57,7 +55,7 @@ class Statistics:
     @property
     def shape(self) -> Shape:
         """What :meth:`unpack` needs to know."""
-        return Shape(self.positions, self.units, self.stride)
+        return Shape(self.positions, self.units, self.stride, self.all_positions)
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +67,7 @@ class Statistics:
         """Add one batch; no value is read on the host, so nothing waits.
 
         Args:
-            posterior: the batch, any floating type; it is upcast before any arithmetic.
+            posterior: the batch, any floating type; upcast before any arithmetic.
             mask: True where a sample is real, ``[batch]`` or ``[batch, positions]``.
 
         Returns:
@@ -87,7 +85,6 @@ class Statistics:
         count = valid.sum(0, dtype=torch.float32)
         if self._has_new_cells:
             _set_shifts(sums, mean, log_variance, valid, count)
-            self._has_new_cells = False
         d = torch.where(valid, mean - sums[Row.SHIFT], 0.0).float()
         clamped = log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
         v = torch.where(valid, clamped - sums[Row.LV_SHIFT], 0.0).float()
@@ -150,6 +147,7 @@ class Statistics:
             self.sums[Row.COUNT].zero_()
             self.sums[Row.D :].zero_()
             self.growth_sums[GrowthRow.G :].zero_()
+        self._has_new_cells = False
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both windows together; exact whatever their shifts.
@@ -162,8 +160,10 @@ class Statistics:
                 f"expected statistics of {self.units} units, got {other.units}; only windows of "
                 "the same latent merge."
             )
-        merged = Statistics(max(self.positions, other.positions), self.units, self.device)
+        merged = Statistics(1, self.units, self.device)
         merged.stride = self.stride
+        merged.all_positions = max(self.all_positions, other.all_positions)
+        merged._make_room(max(self.positions, other.positions))
         ours, theirs = torch.zeros_like(merged.sums), torch.zeros_like(merged.sums)
         ours[:, : self.positions] = self.sums
         theirs[:, : other.positions] = other.sums
@@ -172,7 +172,6 @@ class Statistics:
         merged.sums = total.float()
         merged.sums[Row.SHIFT : Row.LV_SHIFT + 1] = target[Row.SHIFT : Row.LV_SHIFT + 1]
         merged.growth_sums = self.growth_sums + other.growth_sums.to(self.device)
-        merged._has_new_cells = self._has_new_cells and other._has_new_cells
         merged._has_gradient = self._has_gradient or other._has_gradient
         return merged
 
@@ -197,19 +196,20 @@ class Statistics:
                 f"expected {shape.size} values for {shape.positions} positions of {shape.units} "
                 f"units, got {vector.numel()}; it was packed for another shape."
             )
-        statistics = cls(shape.positions, shape.units, vector.device)
-        statistics.stride = shape.stride
-        cut = statistics.sums.numel()
-        statistics.sums.copy_(vector[:cut].reshape(statistics.sums.shape))
-        statistics.growth_sums.copy_(vector[cut:].reshape(statistics.growth_sums.shape))
-        statistics._has_new_cells = statistics._has_gradient = False
+        statistics = cls(1, shape.units, vector.device)
+        statistics.stride, statistics.all_positions = shape.stride, shape.all_positions
+        cut = 11 * shape.positions * shape.units
+        statistics.sums = vector[:cut].reshape(11, shape.positions, shape.units).clone()
+        statistics.growth_sums = vector[cut:].reshape(4, shape.units + 1).clone()
         return statistics
 
     def _read(self, tensor: Tensor) -> Tensor:
         tensor = by_position(tensor.detach())
-        most = max(1, MAX_CELLS // self.units) * self.stride
-        if self.stride > 1 or tensor.shape[1] > most:
-            return tensor[:, : most : self.stride]
+        if tensor.shape[1] > 1:
+            self.all_positions = max(self.all_positions, tensor.shape[1])
+            most = max(1, MAX_CELLS // self.units) * self.stride
+            if self.stride > 1 or tensor.shape[1] > most:
+                return tensor[:, : most : self.stride]
         return tensor
 
     def _make_room(self, positions: int) -> None:

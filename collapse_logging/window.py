@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from . import measures
+from .pairs import mutual_information
 from .posterior import Posterior
 from .rows import Shape
 from .statistics import Statistics
@@ -203,7 +203,7 @@ class Window:
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device)
         self._generator.manual_seed(self._packed)  # so that a resumed run draws the same
-        return measures.mutual_information(last, self._generator)
+        return mutual_information(last, self._generator)
 
     def _note_loss(self, loss: Tensor | float, frequency: int) -> None:
         device = loss.device if isinstance(loss, Tensor) else self.device

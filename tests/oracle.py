@@ -73,7 +73,7 @@ def growth_of_batch(mean, gradient):
 
 
 def growth(steps):
-    """t values of the steps' g, ``[units + 1]``, the whole latent last; ``steps``: rows g_j."""
+    """T values of the steps' g, ``[units + 1]``, the whole latent last; ``steps``: rows g_j."""
     g = np.asarray(steps, dtype=np.float64)
     g = np.concatenate([g, g.sum(1, keepdims=True)], 1)
     return g.mean(0) / (g.std(0, ddof=1) / math.sqrt(len(g)))

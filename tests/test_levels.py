@@ -124,7 +124,7 @@ def test_enough_information_is_never_orange(series):
 def test_growth_without_gradient_steps_of_either_sign_does_not_confirm():
     """Two shrinking checks, then one that is not, start the count again."""
     series = falling(12, 0.45, 0.97)
-    growths = [-10.0, -10.0, -10.0, 0.0] * 3
+    growths = [-10.0, -10.0, 0.0] * 4
     assert RED not in levels(series, growths)
 
 

@@ -54,7 +54,7 @@ def at_the_optimum(vae, samples=4096, batch=64):
 )
 @pytest.mark.parametrize("batch", [64, 1000])
 def test_the_worked_numbers_are_measured(measure, worked, batch):
-    """beta 1.7, sigma^2 0.5: the published numbers, to every digit that they have."""
+    """Beta 1.7, sigma^2 0.5: the published numbers, to every digit that they have."""
     np.testing.assert_allclose(measure(at_the_optimum(WORKED, batch=batch)), worked, atol=6e-6)
 
 
@@ -83,7 +83,7 @@ def test_every_beta_is_measured_as_its_closed_form(beta):
 
 @pytest.mark.parametrize(("beta", "active"), [(0.2, 6), (1.7, 4), (3.0, 3), (12.0, 1), (25.0, 0)])
 def test_warming_beta_up_costs_half_a_nat_a_unit(beta, active):
-    """dKL / d ln beta = -A / 2: a falling KL under a rising beta is by design."""
+    """DKL / d ln beta = -A / 2: a falling KL under a rising beta is by design."""
     lower, upper = (
         measures.kl(at_the_optimum(LinearVAE(WORKED.eigenvalues, b, WORKED.noise))).sum()
         for b in (beta / 1.01, beta * 1.01)
@@ -162,7 +162,7 @@ def test_the_latents_growth_is_positive_while_one_unit_lives():
 
 
 def test_the_latents_growth_is_negative_in_a_full_collapse():
-    """beta sigma^2 above lambda_1: every unit and the latent as a whole shrink."""
+    """Beta sigma^2 above lambda_1: every unit and the latent as a whole shrink."""
     dying = LinearVAE(RATES.eigenvalues, beta=3.6, noise=0.5)
     assert not dying.active.any()
     for statistics in train(dying, windows=3, batches=8):

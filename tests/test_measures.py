@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse_logging import measures
+from collapse_logging import measures, pairs
 from collapse_logging.posterior import Posterior
 from collapse_logging.statistics import Statistics
 from tests import oracle
@@ -111,9 +111,7 @@ def test_a_scale_is_no_information():
     mean, log_variance = latent(512, 6)
     scaled = window(8.0 * mean, log_variance + 2.0 * math.log(8.0))
     plain = window(mean, log_variance)
-    np.testing.assert_allclose(
-        measures.information(scaled), measures.information(plain), rtol=1e-5
-    )
+    np.testing.assert_allclose(measures.information(scaled), measures.information(plain), rtol=1e-5)
     np.testing.assert_allclose(
         measures.signal_fraction(scaled), measures.signal_fraction(plain), rtol=1e-5
     )
@@ -285,16 +283,14 @@ def test_growth_does_not_depend_on_the_losss_scale(scale):
 def test_growth_of_half_precision_is_that_of_its_values(dtype):
     """Half precision means and gradients are upcast before they are multiplied."""
     steps = [[(m.to(dtype), g.to(dtype))] for ((m, g),) in random_steps(20, 16, 3)]
-    truth = oracle.growth(
-        [oracle.growth_of_batch(m.double(), g.double()) for ((m, g),) in steps]
-    )
+    truth = oracle.growth([oracle.growth_of_batch(m.double(), g.double()) for ((m, g),) in steps])
     np.testing.assert_allclose(measures.growth(grow(steps)), truth, rtol=1e-4)
 
 
 def test_micro_batches_of_a_step_add_up():
     """Accumulated micro-batches are one step: with the same mean, exactly the large batch's."""
     whole, parts = [], []
-    for (mean, gradient), in random_steps(20, 16, 3):
+    for ((mean, gradient),) in random_steps(20, 16, 3):
         left, right = mean[:8], mean[8:] + (mean[:8].mean(0) - mean[8:].mean(0))
         whole.append([(torch.cat([left, right]), gradient)])
         parts.append([(left, gradient[:8]), (right, gradient[8:])])
@@ -388,7 +384,7 @@ def mutual_information(mean, log_variance, draws=1, seed=0):
     """The bound averaged over draws, and its cap."""
     generator = torch.Generator().manual_seed(seed)
     posterior = Posterior(mean, log_variance)
-    found = [measures.mutual_information(posterior, generator) for _ in range(draws)]
+    found = [pairs.mutual_information(posterior, generator) for _ in range(draws)]
     bound, cap = torch.stack(found).double().mean(0).tolist()
     return bound, cap
 

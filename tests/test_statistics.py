@@ -122,7 +122,7 @@ def test_a_constant_unit_has_no_variance(value, batches):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("value", [1000.0, -1000.0])
 def test_an_extreme_log_variance_is_clamped_and_counted(dtype, value):
-    """exp never overflows: what is beyond +-30 counts as +-30, and how many were is said."""
+    """Exp never overflows: what is beyond +-30 counts as +-30, and how many were is said."""
     mean, log_variance = (t.to(dtype) for t in samples(3, 16, 3))
     log_variance[:5, 1] = value
     statistics = window((mean, log_variance))
@@ -206,7 +206,9 @@ def test_single_samples_make_a_window(shape):
     """Batches of one contribute to the window like any other; within a batch there is nothing."""
     mean, log_variance = samples(9, 32, *shape[1:])
     positions = Posterior(mean, log_variance).positions_and_units[0]
-    statistics = window(*zip(mean.split(1), log_variance.split(1), strict=True), positions=positions)
+    statistics = window(
+        *zip(mean.split(1), log_variance.split(1), strict=True), positions=positions
+    )
     assert_true(statistics, mean, log_variance)
     assert np.isnan(measures.within_batch_variance(statistics)).all()
     assert measures.samples(statistics) == 32

@@ -1,0 +1,106 @@
+"""Wrong arguments: each error says what was expected, what came and how to mend it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical
+
+from collapse_logging import CollapseMonitor
+from collapse_logging.writers import MemoryWriter
+
+from .parts import gaussian, recorded
+
+PAIR = gaussian((6, 4, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"check_frequency": -1}, ValueError, "check_frequency: expected an integer of at least 1"),
+        ({"check_frequency": 0}, ValueError, "at least 1, got 0"),
+        ({"check_frequency": True}, TypeError, "got True"),
+        ({"check_frequency": math.nan}, TypeError, "got nan"),
+        ({"check_frequency": 2.0}, TypeError, "got 2.0"),
+        ({"window_size": -3}, ValueError, "window_size: expected"),
+        ({"kl_threshold": math.nan}, ValueError, "kl_threshold: expected a number from 0"),
+        ({"active_units_threshold": 1.5}, ValueError, "from 0 to 1, got 1.5"),
+        ({"rules": "defualt"}, ValueError, "Did you mean 'default'"),
+        ({"rules": 3}, TypeError, "expected a preset's name"),
+        ({"responses": ["stop"]}, TypeError, "responses: str does not belong"),
+        ({"responses": print}, TypeError, r"responses: expected a list, got .*write \[...\]"),
+        ({"writers": "runs"}, TypeError, r"writers: expected a list, got str; write \[...\]"),
+        ({"writers": MemoryWriter()}, TypeError, "writers: expected a list, got MemoryWriter"),
+        ({"writers": ["runs"]}, TypeError, "writers: str does not belong"),
+        ({"writers": [MemoryWriter]}, TypeError, "writers: "),
+    ],
+)
+def test_constructor(arguments, error, told):
+    """A wrong argument is named when the monitor is made."""
+    with pytest.raises(error, match=told):
+        CollapseMonitor(**arguments)
+
+
+@pytest.mark.parametrize("steps", [0, -1, True, 1.5, math.nan, "5"])
+def test_check_frequency_set_wrongly(steps):
+    """A wrong frequency is refused during training too, and the old one stays."""
+    monitor, _ = recorded(check_frequency=7)
+    with pytest.raises((TypeError, ValueError), match="check_frequency: expected an integer"):
+        monitor.check_frequency = steps
+    assert monitor.check_frequency == 7
+
+
+def test_numpy_integers_are_integers():
+    """NumPy's integers are counts as Python's are."""
+    assert CollapseMonitor(check_frequency=np.int32(3)).check_frequency == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "posterior", "mask", "error", "told"),
+    [
+        (3, PAIR, None, TypeError, "name: expected the latent's name, e.g. 'z', got 3"),
+        ("", PAIR, None, TypeError, "name: expected"),
+        (PAIR[0], PAIR[1:], None, TypeError, "name: expected the latent's name"),
+        ("z", (PAIR,), None, TypeError, r"observe\(name, mean, log_variance\).*got tuple"),
+        ("z", PAIR[:1], None, TypeError, "got nothing for log_variance"),
+        ("z", (PAIR[0].int(), PAIR[1]), None, TypeError, "floating-point type, got torch.int32"),
+        ("z", (PAIR[0], PAIR[1][:3]), None, ValueError, r"\[6, 4, 3\] and \[3, 4, 3\]"),
+        ("z", gaussian((5,)), None, ValueError, r"got \[5\]; reshape it"),
+        ("z", gaussian((5, 0)), None, ValueError, "at least one unit"),
+        ("z", (Categorical(logits=PAIR[0]),), None, TypeError, "got Categorical"),
+        ("z", PAIR, torch.ones(5), ValueError, r"a mask \[6\] or \[6, 4\], got \[5\]"),
+        ("z", PAIR, torch.ones(6, 4, 3), ValueError, "expected a mask"),
+        ("z", PAIR, [True] * 6, TypeError, "mask"),
+        ("z", PAIR, np.ones(6, dtype=bool), TypeError, "mask"),
+    ],
+)
+def test_observe(name, posterior, mask, error, told):
+    """What is no posterior, name or mask is refused, and the monitor still works."""
+    monitor, memory = recorded(check_frequency=1)
+    with pytest.raises(error, match=told):
+        monitor.observe(name, *posterior, mask=mask)
+    monitor.observe("z", *PAIR)
+    monitor.step()
+    assert memory.reports[0].latents["z"].measures["samples"] == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"reconstruction_loss": torch.ones(4)}, ValueError, r"a scalar, got \[4\]; take its mean"),
+        ({"reconstruction_loss": "0.5"}, TypeError, "reconstruction_loss: expected a number"),
+        ({"reconstruction_loss": torch.ones(1, dtype=torch.cfloat)}, TypeError, "complex"),
+        ({"step": -1}, ValueError, "step: expected an integer of at least 0"),
+        ({"step": 1.0}, TypeError, "got 1.0"),
+        ({"step": True}, TypeError, "got True"),
+    ],
+)
+def test_step(arguments, error, told):
+    """A wrong loss or step is refused before anything is counted."""
+    monitor, memory = recorded(check_frequency=1)
+    monitor.observe("z", *PAIR)
+    with pytest.raises(error, match=told):
+        monitor.step(**arguments)
+    assert memory.reports == []
+    assert monitor.step().step == 1
