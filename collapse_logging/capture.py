@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,11 @@ from .posterior import Posterior, as_posterior
 
 Observe = Callable[[str, Posterior], None]
 Latents = str | Sequence[str] | Mapping[str, str] | None
+
+_MOST_QUIET = 100
+"""Calls of :meth:`Capture.settle` without an observation after which something is wrong."""
+
+_log = logging.getLogger("collapse_logging")
 
 _LIKELY = ("enc", "mu", "mean", "logvar", "log_var", "posterior", "latent", "to_z", "moments")
 
@@ -68,15 +74,18 @@ class Capture:
         self._found: dict[str, tuple[Posterior, Any]] = {}
         self._last_list: Callable[[], Tensor | None] = lambda: None
         self._searching, self._listed = latents is None, False
+        self._quiet = 0
         if latents is None:
             for path, module in model.named_modules():
                 self._hook(module, path, self._candidate)
             self._hook(model, "", self._after_forward)
             return
         modules = dict(model.named_modules(remove_duplicate=False))  # a shared one has two paths
-        for name, path in name_paths(latents).items():
+        paths = name_paths(latents)
+        for path in paths.values():
             if path not in modules:
                 raise ValueError(_unknown_path(path, model))
+        for name, path in paths.items():
             self._hook(modules[path], name, self._known)
 
     def settle(self) -> None:
@@ -87,6 +96,14 @@ class Capture:
         Raises:
             ValueError: no module gave a posterior, or several did.
         """
+        self._quiet += 1
+        if self._quiet == _MOST_QUIET:
+            _log.warning(
+                "no watched latent was run in training mode for %d steps. If the model is compiled "
+                "watch it before its first step, or call torch._dynamo.reset() after watch; if "
+                "another part is trained, this is as it should be.",
+                _MOST_QUIET,
+            )
         if self._searching and self._last_z_list():
             self._decide(self._model, "", self._after_forward)
             self._listed = True
@@ -99,7 +116,7 @@ class Capture:
                 raise ValueError(_undecided(len(self._found), candidates))
             ((path, (posterior, module)),) = self._found.items()
             self._decide(module, path or "z", self._known)
-            self._observe(path or "z", posterior)
+            self._take(path or "z", posterior)
 
     def remove(self) -> None:
         """Take the hooks off again."""
@@ -125,6 +142,10 @@ class Capture:
                 f"distribution, got {_describe(output)}; watch a module that does, or call "
                 "monitor.observe(name, mean, log_variance) yourself."
             )
+        self._take(name, posterior)
+
+    def _take(self, name: str, posterior: Posterior) -> None:
+        self._quiet = 0
         self._observe(name, posterior)
 
     def _candidate(self, path: str, module: nn.Module, output: object) -> None:
@@ -156,7 +177,7 @@ class Capture:
                 return
             if i == 0:
                 self._last_list = weakref.ref(posterior.mean)
-            self._observe(name, posterior)
+            self._take(name, posterior)
 
 
 def posterior_of(output: object) -> Posterior | None:

@@ -16,7 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["fit"]:
         return _fit(arguments)
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
@@ -33,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Tells people who train VAEs, early, that a latent is collapsing.",
     )
     parser.add_argument("--version", action="version", version=f"collapse-logging {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser(
         "demo", help="train two small VAEs, a healthy and a collapsing one, and show both"
     )

@@ -133,7 +133,8 @@ class PosteriorCollapseDetector(_Callback):
         if plot_frequency is not None:
             _log.warning(
                 "plot_frequency=%s is ignored: no plot is drawn in the training process, where "
-                "one costs half a second; `collapse-logging report PATH` draws it outside.",
+                "one costs half a second. The charts are in your trackers, every value is in the "
+                "ledger.",
                 plot_frequency,
             )
 
@@ -226,9 +227,9 @@ class PosteriorCollapseDetector(_Callback):
             self.monitor.close()
 
     def on_exception(self, trainer: Any, pl_module: nn.Module, exception: BaseException) -> None:
-        """Close the writers; the exception goes its way."""
+        """Close the writers; the exception goes its way, whatever closing raises."""
         if self.monitor is not None:
-            self.monitor.close()
+            self.monitor.__exit__(type(exception), exception, exception.__traceback__)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, loadable with ``weights_only=True``."""
@@ -242,4 +243,6 @@ class PosteriorCollapseDetector(_Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings; the monitor holds hooks and open files and is built again."""
-        return {**self.__dict__, "monitor": None, "_earlier": self.state_dict()}
+        of_the_model = ("log", "log_dict")  # Lightning puts them on every callback
+        own = {key: v for key, v in self.__dict__.items() if key not in of_the_model}
+        return {**own, "monitor": None, "_earlier": self.state_dict()}

@@ -143,6 +143,8 @@ def scalars(statistics: Statistics) -> dict[str, float]:
         "growth": float(growth(statistics)[-1]),
         "samples": samples(statistics),
     }
+    if drifts(statistics):
+        values["within_batch_variance"] = _mean_of_known(within_batch_variance(statistics))
     if values["samples"] == 0:
         return {"samples": 0.0, "nonfinite": cells.nonfinite(statistics)}
     if cells.nonfinite(statistics) or cells.clamped(statistics):
@@ -217,7 +219,7 @@ def _averaged(statistics: Statistics, values: Vector) -> Vector:
 
 def _summed(statistics: Statistics, values: Vector) -> Vector:
     weight = cells.count(statistics) * _weight(statistics)
-    sums: Vector = (np.nan_to_num(values) * weight).sum(0)
+    sums: Vector = (np.where(np.isnan(values), 0.0, values) * weight).sum(0)
     known: Vector = np.where(cells.count(statistics).sum(0) > 0, sums, np.nan)
     return known
 

@@ -133,9 +133,9 @@ class CollapseMonitor:
         Raises:
             ValueError: a path that no module has, with the candidates.
         """
-        if self._capture is not None:
-            self._capture.remove()
-        self._capture = Capture(model, latents, self._window.observe)
+        before, self._capture = self._capture, Capture(model, latents, self._window.observe)
+        if before is not None:
+            before.remove()
         return self
 
     def settle(self) -> None:
@@ -214,7 +214,7 @@ class CollapseMonitor:
         if state.get("version") != 1:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
-        self._step = int(state["step"])
+        self._step, self._transfer, self._judge = int(state["step"]), None, Judge(self.rules)
         self._window.load_state_dict(state["window"])
         self._judge.load_state_dict(state["judge"])
 

@@ -187,8 +187,8 @@ def _latent_to_dict(latent: LatentReport) -> dict[str, Any]:
 def _indicator_to_dict(indicator: Indicator) -> dict[str, Any]:
     return {
         "name": indicator.name,
-        "value": indicator.value if math.isfinite(indicator.value) else None,
-        "limit": indicator.limit,
+        "value": float(indicator.value) if math.isfinite(indicator.value) else None,
+        "limit": float(indicator.limit) if math.isfinite(indicator.limit) else None,
     }
 
 

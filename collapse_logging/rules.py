@@ -137,8 +137,9 @@ class Rules:
         found = [Indicator("information", information, limit)]
         if measures.get("growth", 0.0) < -self.growth_limit:
             found.append(Indicator("growth", measures["growth"], -self.growth_limit))
-        if measures["kl"] > max(2.0 * limit, 4.0 * information):
-            found.append(Indicator("mismatch", measures["kl"], limit))
+        paid = max(2.0 * limit, 4.0 * information)
+        if measures["kl"] > paid:
+            found.append(Indicator("mismatch", measures["kl"], paid))
         return found
 
     def _literal_indicators(

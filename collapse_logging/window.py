@@ -27,7 +27,7 @@ _MOST_PENDING = 16
 _log = logging.getLogger("collapse_logging")
 
 
-@dataclass
+@dataclass(eq=False)  # tensors cannot be compared
 class _Observation:
     posterior: Posterior
     mask: Tensor | None
@@ -103,7 +103,7 @@ class Window:
             observation.hook = mean.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
         ready = [o for o in gathered.pending if o.gradient is not None]
         if ready or len(gathered.pending) >= _MOST_PENDING:  # micro-batches: do not pile up
-            self._absorb(name, gathered, ready or gathered.pending)
+            self._absorb(name, gathered, ready or list(gathered.pending))
         gathered.pending.append(observation)
 
     def end_step(self, loss: Tensor | float | None, frequency: int) -> None:
@@ -194,7 +194,8 @@ class Window:
             centred = gathered.statistics.update(observation.posterior, observation.mask)
             if observation.gradient is not None:
                 gathered.statistics.add_growth(centred, observation.gradient)
-            gathered.last = observation.posterior
+            if observation.mask is None:  # single rows are read of it, padding too
+                gathered.last = observation.posterior
 
     def _mutual_information(self, gathered: _Gathered) -> Tensor:
         last, device = gathered.last, gathered.statistics.device
@@ -214,7 +215,7 @@ class Window:
             if held.numel() <= self.steps:
                 room = max(frequency, 2 * self.steps) - held.numel()
                 held = torch.cat([held, torch.full((room,), math.nan, device=held.device)])
-            held[self.steps] = loss
+            held[self.steps] = loss if isinstance(loss, Tensor) else float(loss)  # or numpy's
         self._losses = held
 
     def _warn(self, message: str) -> None:
@@ -225,7 +226,7 @@ class Window:
 
 def check_loss(loss: object) -> None:
     """Raise unless a step's reconstruction loss is a number, a tensor of one element or None."""
-    if isinstance(loss, Tensor):
+    if isinstance(loss, Tensor) and not loss.is_complex():
         if loss.numel() != 1:
             raise ValueError(
                 f"reconstruction_loss: expected a scalar, got {list(loss.shape)}; take its mean "

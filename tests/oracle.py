@@ -79,6 +79,18 @@ def growth(steps):
     return g.mean(0) / (g.std(0, ddof=1) / math.sqrt(len(g)))
 
 
+def trend(losses):
+    """Ordinary least squares of the losses on their step: rise over the window as a share of the
+    mean, and the slope's t value.
+    """
+    y = np.asarray(losses, dtype=np.float64)
+    design = np.stack([np.ones(len(y)), np.arange(len(y))], 1)
+    weights = np.linalg.solve(design.T @ design, design.T @ y)
+    variance = ((y - design @ weights) ** 2).sum() / (len(y) - 2)
+    error = math.sqrt(variance * np.linalg.inv(design.T @ design)[1, 1])
+    return weights[1] * len(y) / abs(y.mean()), weights[1] / error
+
+
 @dataclass(frozen=True)
 class LinearVAE:
     """The optimum of a linear VAE in closed form (science.md, section 6).

@@ -34,6 +34,19 @@ class VAE(nn.Module):
         return self.decoder(sampled(mean, log_variance)), mean, log_variance
 
 
+class Twin(nn.Module):
+    """Two encoders, and a decoder that reads both."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder_a, self.encoder_b = Encoder(), Encoder()
+        self.decoder = nn.Linear(3, 6)
+
+    def forward(self, x):
+        a, b = self.encoder_a(x), self.encoder_b(x)
+        return self.decoder(a[0] + b[0]), a[0] + b[0], a[1] + b[1]
+
+
 def sampled(mean, log_variance):
     """A reparametrised sample."""
     return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
@@ -64,6 +77,15 @@ def train(model, monitor, steps=1, batch=4, observe=False, scale=1.0, seed=0):
     return reports
 
 
+def steps(model, monitor, count=2, batch=4):
+    """Training steps on whatever the model returns."""
+    for _ in range(count):
+        out = model(torch.randn(batch, 6))
+        out = out["x"] if isinstance(out, dict) else out
+        sum((part**2).mean() for part in (out if isinstance(out, tuple) else [out])).backward()
+        monitor.step()
+
+
 def recorded(**settings):
     """A strict monitor and the memory that it writes to."""
     memory = MemoryWriter()
@@ -79,13 +101,13 @@ def gaussian(shape, seed=0, spread=1.0, log_variance=-1.0, dtype=torch.float32):
     return mean.to(dtype), log_variance.to(dtype)
 
 
-def pulled_step(monitor, seed, spread=1.0, log_variance=-2.0, pull=1.0, name="z"):
-    """One training step whose loss shrinks the means (``pull`` > 0) or spreads them."""
+def pulled_step(monitor, seed, spread=1.0, log_variance=-2.0, loss=1.0):
+    """One training step whose loss shrinks the means."""
     mean, log_variance = gaussian((16, 4), seed, spread, log_variance)
     mean.requires_grad_()
-    monitor.observe(name, mean, log_variance)
-    (0.5 * pull * mean**2).sum().backward()
-    return monitor.step(reconstruction_loss=1.0)
+    monitor.observe("z", mean, log_variance)
+    (0.5 * mean**2).sum().backward()
+    return monitor.step(reconstruction_loss=loss)
 
 
 def healthy_then_collapsing(monitor, healthy, collapsing, start=0):

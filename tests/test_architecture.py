@@ -57,11 +57,13 @@ def sources():
         yield name, path.read_text(encoding="utf-8")
 
 
-def imports(name, source):  # noqa: C901 - one branch a kind of import
+SOURCES = dict(sources())
+
+
+def imports(name, source):
     """Modules that a module imports: (target, whether at run time, whether inside a function)."""
-    package = name.split(".")[:-1] if name in dict(sources()) else []
-    if name == "writers":
-        package = ["writers"]
+    parts = name.split(".")
+    package = parts if PACKAGE.joinpath(*parts).is_dir() else parts[:-1]
     found = []
 
     def visit(node, running, inside):
@@ -90,9 +92,8 @@ def targets(node, package):
     above = package[: len(package) - node.level + 1]
     if node.module:
         return ["." + ".".join([*above, node.module])]
-    known = dict(sources())
     wanted = [".".join([*above, alias.name]) for alias in node.names]
-    return ["." + (path if path in known else ".".join(above) or "__init__") for path in wanted]
+    return ["." + (path if path in SOURCES else ".".join(above) or "__init__") for path in wanted]
 
 
 def floor(name):
@@ -132,7 +133,7 @@ def others(name, source):
     return found
 
 
-@pytest.mark.parametrize(("name", "source"), list(sources()), ids=[n for n, _ in sources()])
+@pytest.mark.parametrize(("name", "source"), SOURCES.items(), ids=SOURCES)
 def test_imports_point_down(name, source):
     """A module imports from its own floor or from below; a new module must be given a floor."""
     assert floor(name) is not None, f"give {name} a place in FLOORS"
@@ -152,8 +153,8 @@ def test_no_two_modules_import_each_other():
     """Imports that run while a module is loaded have no cycle."""
     edges = {
         name: {t[1:] for t, running, inside in imports(name, source) if running and not inside}
-        & dict(sources()).keys()
-        for name, source in sources()
+        & SOURCES.keys()
+        for name, source in SOURCES.items()
     }
     assert cycle(edges) == []
     assert edges["monitor"] >= {"capture", "window", "verdict"}
@@ -164,7 +165,7 @@ def test_the_cycle_test_can_fail():
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
-@pytest.mark.parametrize(("name", "source"), list(sources()), ids=[n for n, _ in sources()])
+@pytest.mark.parametrize(("name", "source"), SOURCES.items(), ids=SOURCES)
 def test_trackers_are_imported_only_where_they_are_used(name, source):
     """Beside torch and numpy a module imports what its table allows, and inside functions."""
     found = others(name, source)
@@ -188,8 +189,10 @@ def run_python(code):
     return done.stdout.split()
 
 
-LIST_NEW = "; before = set(sys.modules); {}; print(*(set(sys.modules) - before))"
-WITH_TORCH = "import sys, torch, numpy" + LIST_NEW
+LIST_NEW = (
+    "import sys, torch, numpy; before = set(sys.modules); {}; print(*(set(sys.modules) - before))"
+)
+"""Prints the modules that a statement loads over torch and numpy."""
 
 
 def foreign(modules):
@@ -200,7 +203,7 @@ def foreign(modules):
 
 def test_importing_the_package_imports_torch_and_numpy_only():
     """In a fresh interpreter no tracker and no part of torch that is imported late comes along."""
-    new = run_python(WITH_TORCH.format("import collapse_logging, collapse_logging.writers"))
+    new = run_python(LIST_NEW.format("import collapse_logging, collapse_logging.writers"))
     assert "collapse_logging.monitor" in new
     assert foreign(new) - {"torch", "numpy"} == set()
     assert not {"torch.utils.tensorboard", "torch._dynamo"} & set(new)
@@ -209,7 +212,7 @@ def test_importing_the_package_imports_torch_and_numpy_only():
 
 def test_the_import_test_can_fail():
     """A tracker that is imported in a fresh interpreter is seen."""
-    new = run_python(WITH_TORCH.format("import collapse_logging, rich"))
+    new = run_python(LIST_NEW.format("import collapse_logging, rich"))
     assert "rich" in foreign(new)
 
 
@@ -225,7 +228,7 @@ def test_importing_the_package_is_cheap():
     assert float(seconds) < 1.0
 
 
-@pytest.mark.parametrize(("name", "source"), list(sources()), ids=[n for n, _ in sources()])
+@pytest.mark.parametrize(("name", "source"), SOURCES.items(), ids=SOURCES)
 def test_files_and_functions_are_small(name, source):
     """A file has fewer than 250 lines, a function's body without its docstring fewer than 40."""
     assert len(source.splitlines()) < 250

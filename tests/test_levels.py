@@ -177,6 +177,20 @@ def test_without_growth_red_takes_six_dead_checks(series):
     assert found[1] >= YELLOW
 
 
+@pytest.mark.parametrize(("share", "level"), [(0.19, RED), (0.21, ORANGE)])
+def test_dead_is_below_a_fifth_of_the_limit(share, level):
+    """Without growth, more than that is small, and stays unconfirmed."""
+    assert levels([share * LIMIT] * 20)[-1] is level
+
+
+def test_small_information_alone_is_orange_at_the_third_check():
+    """One indicator is enough when it is the certificate, three checks in a row."""
+    values, vectors = check(0.45, 0.0)
+    raised = Rules().indicators(values, vectors, DIMENSIONS)
+    assert [indicator.name for indicator in raised] == ["information"]
+    assert levels([0.45] * 6, 0.0) == [OK, YELLOW, YELLOW, ORANGE, ORANGE, ORANGE]
+
+
 def test_a_dead_latent_is_found_through_the_noise():
     """Information that wavers about 0.02, its bias, without growth is red within 12 checks."""
     rng = np.random.default_rng(0)
@@ -248,6 +262,17 @@ def test_a_relapse_starts_the_recovery_again():
     """Good checks must come in a row."""
     found = levels([1.5, 1.5, 0.9, 1.5, 1.5, 1.5], 8.0, start=red())
     assert found == [RED] * 5 + [OK]
+
+
+def test_a_warning_is_withdrawn_after_a_run_of_good_checks():
+    """Yellow too: an indicator that comes back starts the count again."""
+    values, _ = check(6.0, 0.0)
+    near_prior = (Indicator("variance", 0.95, 0.1),)
+    standing, found = Standing(checks=1), []
+    for raised in (near_prior, (), (), near_prior, (), (), ()):
+        standing = standing.after(Rules(), values, raised, DIMENSIONS)
+        found.append(standing.level)
+    assert found == [YELLOW] * 6 + [OK]
 
 
 @pytest.mark.parametrize("period", [1, 2, 3, 4, 6])

@@ -118,6 +118,14 @@ def test_a_scale_is_no_information():
     assert (measures.kl(scaled) > 2.0 * measures.kl(plain)).all()
 
 
+def test_no_rounding_makes_information_negative():
+    """A thousand units, each constant at a sharpness of its own, carry 0 and never less."""
+    log_variance = torch.linspace(-20.0, 5.0, 1000).expand(64, 1000)
+    information = measures.information(window(torch.ones(64, 1000), log_variance, batch=7))
+    assert (information >= 0.0).all()
+    assert information.sum() < 1e-6
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**16),
@@ -298,6 +306,14 @@ def test_micro_batches_of_a_step_add_up():
     np.testing.assert_allclose(ours, measures.growth(grow(whole)), rtol=1e-4)
 
 
+@pytest.mark.parametrize("cut", [1, 7, 19])
+def test_merged_windows_grow_as_one(cut):
+    """The steps of both windows count, however they were split."""
+    steps = random_steps(20, 16, 3)
+    merged = grow(steps[:cut]).merge(grow(steps[cut:]))
+    np.testing.assert_allclose(measures.growth(merged), measures.growth(grow(steps)), rtol=1e-5)
+
+
 def test_growth_is_absent_without_gradients():
     """No gradient is a gap: absent among the scalars, NaN per unit, never zero."""
     steps = [[(mean, None)] for ((mean, _),) in random_steps(20, 16, 3)]
@@ -468,6 +484,13 @@ def test_a_rising_loss_is_told_from_a_noisy_one():
         rise, t = measures.trend(list(50.0 * (climb + noise)))
         assert t > 4.0
         assert rise == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("count", [20, 100])
+def test_a_trend_is_that_of_least_squares(count):
+    """Rise and t value are those of the textbook's regression."""
+    losses = list(7.0 + np.random.default_rng(count).standard_normal(count))
+    assert measures.trend(losses) == pytest.approx(oracle.trend(losses), rel=1e-9)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from collapse_logging import CollapseMonitor, Level, Report
+from collapse_logging import CollapseMonitor, Level, Report, Rules
 from collapse_logging.writers import MemoryWriter, Writer
 
 from . import oracle
@@ -120,6 +120,22 @@ def test_mask(mask_shape):
         np.testing.assert_allclose(got, expected[name], rtol=2e-5)
 
 
+def test_padding_is_not_in_the_mutual_information():
+    """It is read of single samples, so a masked batch gives none rather than that of padding."""
+    mean, log_variance = gaussian((6, 3))
+    mask = torch.arange(6) < 4
+    monitor, memory = recorded(check_frequency=2)
+    for _ in range(2):
+        for masked in (None, mask):
+            monitor.observe("z", mean.clone(), log_variance)
+            monitor.observe("masked", mean * 1e4, log_variance, mask=masked)
+            monitor.observe("padded", mean * 1e4, log_variance, mask=mask)
+            monitor.step()
+    for report in memory.reports:
+        given = [n for n, lat in report.latents.items() if "mutual_information" in lat.measures]
+        assert given == ["z"]
+
+
 def test_several_latents_and_distributions():
     """Latents are apart, and a Normal says the same as its mean and log variance."""
     first, second = gaussian((8, 3), 0), gaussian((8, 5), 1)
@@ -212,13 +228,15 @@ def test_users_exception_passes_through(fails, strict):
     """The training's own error leaves the context as it is, and the writers are closed."""
     spy, other = Spy(fails), Spy()
     error = RuntimeError("mine")
-    with (
-        pytest.raises(RuntimeError) as caught,
-        CollapseMonitor(writers=[spy, other], strict=strict) as monitor,
-    ):
-        monitor.observe("z", *gaussian((4, 2)))
-        monitor.step()
-        raise error
+
+    def training():
+        with CollapseMonitor(writers=[spy, other], strict=strict) as monitor:
+            monitor.observe("z", *gaussian((4, 2)))
+            monitor.step()
+            raise error
+
+    with pytest.raises(RuntimeError) as caught:
+        training()
     assert caught.value is error
     assert spy.calls[-1] == other.calls[-1] == "close"
 
@@ -243,7 +261,8 @@ def test_failing_response(strict, caplog):
     def broken(alert):
         raise OSError(alert.latent)
 
-    monitor = CollapseMonitor((), [broken], check_frequency=1, verbose=False, strict=strict)
+    rules = Rules(check_frequency=1, skip_checks=0)
+    monitor = CollapseMonitor((), [broken], rules, verbose=False, strict=strict)
     nan = torch.full((4, 2), math.nan)
     monitor.observe("z", nan, nan)
     if strict:

@@ -77,7 +77,9 @@ def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
     assert isinstance(writer, MemoryWriter)
     tags = writer.reports[-1].scalars()
     assert len(names) > 10
-    assert [name for name in names if f"collapse/encoder/{name}" not in tags] == []
+    sometimes = {"within_batch_variance"}  # only when it differs
+    missing = {name for name in names if f"collapse/encoder/{name}" not in tags}
+    assert missing <= sometimes
 
 
 def test_links_lead_to_files() -> None:

@@ -97,6 +97,19 @@ def test_a_far_mean_is_right_in_the_next_window_too():
     assert_true(statistics, later, log_variance)
 
 
+def test_two_windows_after_a_jump_all_is_as_exact_as_ever():
+    """The shifts follow the latent from window to window, wherever it has moved to."""
+    mean, log_variance = samples(17, 64, 4)
+    statistics = window((mean, log_variance))
+    statistics.reset()
+    mean, log_variance = 1000.0 + 0.01 * mean, log_variance - 16.0
+    for _ in range(2):
+        statistics.update(Posterior(mean, log_variance))
+        statistics.reset()
+    statistics.update(Posterior(mean, log_variance))
+    assert_true(statistics, mean, log_variance, atol=0.0)
+
+
 @pytest.mark.parametrize("log_variance", [-18.0, -10.0, -0.3, 0.0, 3.0])
 def test_a_constant_posterior_variance_is_right_to_1e_5(log_variance):
     """A sharp posterior, ln sigma^2 = -18, keeps its digits just as a collapsed one at 0 does."""
@@ -171,6 +184,19 @@ def test_a_unit_that_is_never_finite_does_not_hide_the_others():
     assert values["posterior_variance"] == pytest.approx(truth["posterior_variance"], rel=1e-6)
 
 
+def test_a_unit_beyond_fp32_does_not_report_a_finite_number():
+    """Means of 1e20, whose squares overflow, read infinite: a gap in the curves and not a value of
+    1.8e308; the other units read as ever.
+    """
+    mean, log_variance = samples(5, 64, 3)
+    truth = measures.kl(window((mean, log_variance)))
+    mean[:, 1] *= 1e20
+    statistics = window((mean, log_variance))
+    for measure in (measures.information, measures.kl):
+        assert np.isfinite(measure(statistics)).tolist() == [True, False, True]
+    np.testing.assert_allclose(measures.kl(statistics)[[0, 2]], truth[[0, 2]], rtol=1e-6)
+
+
 def test_the_first_batch_may_miss_a_unit():
     """Cells first filled by a later batch (padding, NaN) are as exact as those of the first."""
     mean, _ = samples(6, 256, 2, 3, offset=10.0, scale=0.01)
@@ -236,6 +262,15 @@ def test_one_subject_a_batch_shows_between_batches():
     assert (within < 0.02).all()
     assert (measures.mean_variance(statistics) > 0.5).all()
     assert measures.drifts(statistics)
+
+
+@pytest.mark.parametrize(("between", "drifts"), [(0.9, False), (1.1, True)])
+def test_a_drift_is_more_than_half_of_the_variance(between, drifts):
+    """Variance between batches that is as large as that within them is where it begins."""
+    inner = torch.tensor([-1.0, 1.0]).repeat(500)[:, None]
+    shift = math.sqrt(between)
+    statistics = window(*[(inner + sign * shift, inner * 0.0) for sign in (1.0, -1.0)])
+    assert measures.drifts(statistics) is drifts
 
 
 def test_a_steady_latent_does_not_drift():

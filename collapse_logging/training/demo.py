@@ -65,7 +65,7 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     writers: list[Writer] = [TensorBoardWriter(folder)]
     if wandb_run is not None:
-        writers.append(WandbWriter(wandb_run))
+        writers.append(WandbWriter(wandb_run, own_rows=True))
     with CollapseMonitor(writers, rules="fast", verbose=False) as monitor:
         monitor.watch(model, latents={"z": "encoder"})
         for x in batches(digits(), BATCH, steps, seed):
@@ -186,7 +186,11 @@ def _offline_run(wanted: bool, folder: Path, name: str) -> Iterator[Any]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(silent=True)
     run = wandb.init(
-        project="collapse-demo", name=name, dir=str(folder), mode="offline", settings=settings
+        project="collapse-demo",
+        name=name,
+        dir=str(folder.resolve()),
+        mode="offline",
+        settings=settings,
     )
     try:
         yield run

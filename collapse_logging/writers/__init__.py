@@ -30,7 +30,8 @@ def complete(
 ) -> list[Writer]:
     """The writers given, with a ledger where there is a folder for it, and a log writer."""
     writers, kinds = list(given), {type(writer) for writer in given}
-    folder = log_dir or next((w.log_dir for w in given if isinstance(w, TensorBoardWriter)), None)
+    folders = (w.log_dir for w in given if isinstance(w, TensorBoardWriter))
+    folder = log_dir or next((f for f in folders if f and "://" not in f), None)
     if folder is not None and LedgerWriter not in kinds:
         writers.insert(0, LedgerWriter(folder))
     if verbose and LogWriter not in kinds:

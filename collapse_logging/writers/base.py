@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..report import Report, Vector
+from ..report import Alert, Report, Vector
 
 Histogram = tuple[Vector, Vector]
 """Counts ``[bins]`` and edges ``[bins + 1]``."""
@@ -63,3 +64,18 @@ def log10_histogram(values: Vector) -> Histogram:
 def histograms_due(report: Report, every: int) -> bool:
     """Whether this check shows histograms: the first ten, then each ``every``-th, and alerts."""
     return report.check < 10 or report.check % every == 0 or bool(report.alerts)
+
+
+def printable(text: str) -> str:
+    """The text on one line without control characters: a name may come from the outside."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def shown(alert: Alert) -> Alert:
+    """The alert with its latent's name as it may be shown to people."""
+    return dataclasses.replace(alert, latent=printable(alert.latent))
+
+
+def sign(alert: Alert) -> str:
+    """The level's sign; an explosion leaves the level alone, so it has a sign of its own."""
+    return alert.level.emoji if alert.kind == "collapse" else "💥"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..report import Report
+from ..report import Alert, Report
 from .base import Writer
 
 _MOST_FAILURES = 6
@@ -16,7 +17,9 @@ _log = logging.getLogger("collapse_logging")
 class GuardedWriter(Writer):
     """Logs the first failure with its traceback, pauses ever longer, gives up after six.
 
-    The ledger is a writer too, so what another writer missed is there.
+    After the n-th failure in a row it lets 2^(n-1) checks pass. Scalars of those checks are
+    missing in that writer; their alerts are handed over when it works again. An alert may then
+    come twice, if the writer failed after having taken it: better twice than never.
 
     Args:
         writer: the writer to guard.
@@ -26,48 +29,79 @@ class GuardedWriter(Writer):
     def __init__(self, writer: Writer, strict: bool = False) -> None:
         self.writer = writer
         self._strict = strict
+        self._settings: Mapping[str, Any] | None = None
+        self._missed: tuple[Alert, ...] = ()
         self._failures = 0
         self._pause = 0
+        self._told = False
 
     def open(self, settings: Mapping[str, Any]) -> None:
-        """As the writer does."""
-        self._attempt(lambda: self.writer.open(settings))
+        """Opened with the first report, so that an opening that fails is tried again too."""
+        self._settings = settings
 
     def write(self, report: Report) -> None:
-        """As the writer does, unless it is paused."""
+        """As the writer does, unless it is paused or dropped."""
         if self._failures >= _MOST_FAILURES:
             return
+        alerts = self._missed + report.alerts
         if self._pause > 0:
             self._pause -= 1
+            self._missed = alerts
             return
-        before = self._failures
-        if self._attempt(lambda: self.writer.write(report)) and before:
+        whole = dataclasses.replace(report, alerts=alerts) if self._missed else report
+        if not self._attempt(lambda: self._deliver(whole), f"at step {report.step}"):
+            self._missed = alerts
+            self._failed()
+            return
+        self._missed = ()
+        if self._failures:
             self._failures = 0
             _log.warning("%s works again, at step %d.", self._name, report.step)
 
     def close(self) -> None:
-        """As the writer does."""
-        self._attempt(self.writer.close)
+        """As the writer does, even when it was dropped: it may hold a file."""
+        self._attempt(self.writer.close, "when it was closed")
 
     @property
     def _name(self) -> str:
         return type(self.writer).__name__
 
-    def _attempt(self, call: Callable[[], None]) -> bool:
+    def _deliver(self, report: Report) -> None:
+        if self._settings is not None:
+            self.writer.open(self._settings)
+            self._settings = None
+        self.writer.write(report)
+
+    def _failed(self) -> None:
+        self._failures += 1
+        self._pause = 2 ** (self._failures - 1)
+        if self._failures == _MOST_FAILURES:
+            _log.error(
+                "%s failed %d times in a row and is dropped; the other writers go on.",
+                self._name,
+                _MOST_FAILURES,
+            )
+
+    def _attempt(self, call: Callable[[], None], when: str) -> bool:
         try:
             call()
-        except Exception:
+        except Exception as error:
             if self._strict:
                 raise
-            self._failures += 1
-            self._pause = 2 ** (self._failures - 1)
-            if self._failures == 1:
-                _log.exception(
-                    "%s failed; training goes on and the writer is tried again in a few checks. "
-                    "Look at the error below (disk full? folder gone? network down?).",
-                    self._name,
-                )
-            elif self._failures == _MOST_FAILURES:
-                _log.error("%s failed %d times and is dropped.", self._name, _MOST_FAILURES)
+            self._tell(error, when)
             return False
         return True
+
+    def _tell(self, error: Exception, when: str) -> None:
+        """The first failure with its traceback, later ones in one line, retries not at all."""
+        if not self._told:
+            self._told = True
+            _log.error(
+                "%s failed %s; training goes on and the writer is tried again, ever more rarely. "
+                "Look at the error below (disk full? folder gone? run finished? network down?).",
+                self._name,
+                when,
+                exc_info=error,
+            )
+        elif self._failures == 0:
+            _log.warning("%s failed again %s: %r.", self._name, when, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,30 +36,65 @@ class LedgerWriter(Writer):
 
     def write(self, report: Report) -> None:
         """One line, flushed; with an alert, forced to the disk."""
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a", encoding="utf-8")
-            self._line({"type": "settings", **self._settings})
-        self._line({"type": "report", **report.to_dict()})
-        self._file.flush()
+        if self._file is not None and not self.path.exists():
+            self.close()  # removed under us: what is written to an open handle would be lost
+        file = self._file or self._start()
+        file.write(_line({"type": "report", **report.to_dict()}))
+        file.flush()
         if report.alerts:
-            os.fsync(self._file.fileno())
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
-    def _line(self, values: Mapping[str, Any]) -> None:
-        assert self._file is not None
-        text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        self._file.write(text + "\n")
+    def _start(self) -> IO[str]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_off_half_line(self.path)
+        # a lone surrogate in a latent's name becomes \udc80, which is what JSON calls it too
+        self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._file.write(_line({"type": "settings", **self._settings}))
+        return self._file
 
 
 def read_ledger(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """The lines of a ledger as dictionaries; a last line cut off by a kill is left out."""
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
+    """The lines of a ledger as dictionaries.
+
+    A last line cut off by a kill is left out, in silence; a damaged one with a warning.
+    """
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                return
+            try:
                 yield json.loads(line)
+            except json.JSONDecodeError as error:
+                logging.getLogger("collapse_logging").warning(
+                    "%s, line %d is damaged and left out: %s", path, number, error
+                )
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _cut_off_half_line(path: Path) -> None:
+    """Remove what a killed session left after the last newline; ours would be glued to it."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        end = size = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                start += newline + 1
+                break
+            end = start
+        else:
+            start = 0
+        if start < size:
+            file.truncate(start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..report import Level, Report
-from .base import Writer
+from .base import Writer, printable, shown, sign
 
 
 class LogWriter(Writer):
@@ -26,19 +26,19 @@ class LogWriter(Writer):
             self._logger.info(one_line(report))
         for alert in report.alerts:
             severity = logging.ERROR if alert.level is Level.RED else logging.WARNING
-            self._logger.log(severity, "%s %s", alert.level.emoji, alert.text)
+            self._logger.log(severity, "%s %s", sign(alert), shown(alert).text)
 
 
 def one_line(report: Report) -> str:
     """A check in one line, e.g. ``step 200 🟢 OK  z: information 12.1 nats, kl 13, ...``."""
     parts = []
     for name, latent in report.latents.items():
-        shown = [
+        values = [
             f"{key} {latent.measures[key]:.3g}"
             for key in ("information", "kl", "active_units", "posterior_variance", "growth")
             if key in latent.measures
         ]
-        parts.append(f"{name}: " + ", ".join(shown))
+        parts.append(f"{printable(name)}: " + ", ".join(values))
     loss = report.measures.get("reconstruction_loss")
     tail = "" if loss is None else f" | reconstruction {loss:.4g}"
     head = f"step {report.step} {report.level.emoji} {report.level.name:<6}"

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..arguments import require_count
 from ..report import Alert, Report
 from .base import Writer, histograms, histograms_due
+from .tables import about, alerts_table
 
 _ALERT_ROWS = 50
+_LARGEST = float(np.finfo(np.float32).max)
+"""Event files hold 32 bits; what is larger would become inf."""
 
 
 class TensorBoardWriter(Writer):
     """Writes to a log folder of its own, or to a ``SummaryWriter`` that is handed in.
 
-    A writer that was handed in is flushed but never closed.
+    A writer that was handed in is flushed but never closed. One of our own is made anew after
+    an ``OSError``: its thread is dead by then, and a second event file is read with the first.
 
     Args:
-        target: a folder, e.g. ``"runs/a"``, or a ``torch.utils.tensorboard.SummaryWriter``.
+        target: a folder, e.g. ``"runs/a"``, or a ``torch.utils.tensorboard.SummaryWriter``
+            (or one of tensorboardX, which has the same methods).
         histogram_every: checks from one histogram to the next, after the first ten.
         prefix: first part of every tag.
 
     Raises:
         ModuleNotFoundError: ``tensorboard`` is not installed.
+        TypeError: neither a folder nor a writer.
     """
 
     def __init__(
@@ -34,36 +42,66 @@ class TensorBoardWriter(Writer):
         histogram_every: int = 10,
         prefix: str = "collapse",
     ) -> None:
-        self._owned = isinstance(target, (str, os.PathLike))
-        self._writer: Any = _summary_writer(target) if self._owned else target
+        require_count("histogram_every", histogram_every, at_least=1)
+        self._folder = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
+        if self._folder is None and not hasattr(target, "add_histogram_raw"):
+            raise TypeError(
+                "target: expected a folder or a SummaryWriter, got "
+                f"{type(target).__name__}; write TensorBoardWriter('runs/a')."
+            )
+        self._writer: Any = _summary_writer(self._folder) if self._folder is not None else target
         self._every = histogram_every
         self._prefix = prefix
+        self._settings: Mapping[str, Any] | None = None
         self._alerts: deque[Alert] = deque(maxlen=_ALERT_ROWS)
 
     @property
-    def log_dir(self) -> str:
-        """The folder that ``tensorboard --logdir`` is to be pointed at."""
-        return str(self._writer.log_dir)
+    def log_dir(self) -> str | None:
+        """The folder that ``tensorboard --logdir`` is to be pointed at, if it is known."""
+        if self._folder is not None:
+            return self._folder
+        folder = getattr(self._writer, "log_dir", None) or getattr(self._writer, "logdir", None)
+        return None if folder is None else str(folder)
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Keep the settings; they are written with the first report, at its step."""
+        self._settings = settings
 
     def write(self, report: Report) -> None:
         """Scalars, histograms when due, the table of alerts when there is a new one."""
+        if self._writer is None:
+            self._writer = _summary_writer(self._folder)
+        try:
+            self._write(report)
+        except OSError:
+            if self._folder is not None:
+                self._writer = None
+            raise
+
+    def close(self) -> None:
+        """Flush, and close what is our own."""
+        if self._writer is None:
+            return
+        self._writer.flush()
+        if self._folder is not None:
+            self._writer.close()
+
+    def _write(self, report: Report) -> None:
+        if self._settings is not None:
+            self._writer.add_text(f"{self._prefix}/about", about(self._settings), report.step)
+            self._settings = None
         self._write_scalars(report.scalars(self._prefix), report.step)
         if histograms_due(report, self._every):
             self._write_histograms(report)
         if report.alerts:
-            self._alerts.extendleft(report.alerts)
+            # the guard hands an alert over again when writing it failed
+            self._alerts.extendleft(a for a in report.alerts if a not in self._alerts)
             self._writer.add_text(f"{self._prefix}/alerts", alerts_table(self._alerts), report.step)
             self._writer.flush()
 
-    def close(self) -> None:
-        """Flush, and close what is our own."""
-        self._writer.flush()
-        if self._owned:
-            self._writer.close()
-
-    def _write_scalars(self, values: dict[str, float], step: int) -> None:
-        get_file_writer = getattr(self._writer, "_get_file_writer", None)
-        if get_file_writer is None or not hasattr(get_file_writer(), "add_summary"):
+    def _write_scalars(self, values: Mapping[str, float], step: int) -> None:
+        values = {tag: value for tag, value in values.items() if abs(value) <= _LARGEST}
+        if not _is_torchs(self._writer):
             for tag, value in values.items():
                 self._writer.add_scalar(tag, value, step)
             return
@@ -72,7 +110,7 @@ class TensorBoardWriter(Writer):
         summary = Summary(
             value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         )
-        get_file_writer().add_summary(summary, step)
+        self._writer._get_file_writer().add_summary(summary, step)
 
     def _write_histograms(self, report: Report) -> None:
         for tag, (counts, edges) in histograms(report, self._prefix).items():
@@ -90,32 +128,9 @@ class TensorBoardWriter(Writer):
             )
 
 
-def alerts_table(alerts: deque[Alert]) -> str:
-    """All alerts as one Markdown table, newest first.
-
-    One text an alert would lose alerts in both of TensorBoard's loaders; a table that is
-    written whole each time does not.
-    """
-    rows = ["| step | latent | level | why | what to do |", "|---|---|---|---|---|"]
-    for alert in alerts:
-        why = "; ".join(str(indicator) for indicator in alert.indicators)
-        cells = (
-            str(alert.step),
-            f"`{_escape(alert.latent)}`",
-            f"{alert.level.emoji} {_escape(alert.title.split(':')[0])}",
-            _escape(why),
-            _escape(alert.advice),
-        )
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
-def _escape(text: str) -> str:
-    """Keep names from the outside from becoming table cells, links, pictures or markup."""
-    text = " ".join(text.split())
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
-        text = text.replace(character, entity)
-    return text.translate({ord(c): f"\\{c}" for c in "\\`*[]!#"})
+def _is_torchs(writer: Any) -> bool:
+    """Whether a Summary can be handed over whole; tensorboardX has a Summary of its own."""
+    return any(kind.__module__.startswith("torch.utils.tensorboard") for kind in type(writer).mro())
 
 
 def _summary_writer(log_dir: Any) -> Any:
@@ -126,4 +141,5 @@ def _summary_writer(log_dir: Any) -> Any:
             "TensorBoardWriter needs the package tensorboard, which is not installed; "
             "pip install 'collapse-logging[tensorboard]'."
         ) from error
+    # a long queue: the default of ten makes the training wait for a slow file system
     return SummaryWriter(str(log_dir), max_queue=1000)

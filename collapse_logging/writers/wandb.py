@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ..arguments import require_count
 from ..report import Alert, Level, Report
-from .base import Writer, histograms, histograms_due
+from .base import Writer, histograms, histograms_due, shown
 
-_STEP = "collapse/step"
 _LEVELS = {Level.OK: "INFO", Level.YELLOW: "INFO", Level.ORANGE: "WARN", Level.RED: "ERROR"}
+_MOST_ALERTS = 20
+"""A run and level; W&B answers too many with 429, and the run's upload waits behind the retries."""
+
+_PATIENCE = 10
+"""Checks without a row of the user's before we say that only the newest of them is kept."""
+
+_log = logging.getLogger("collapse_logging")
 
 
 class WandbWriter(Writer):
-    """Logs to a W&B run without ever committing a row of the user's.
+    """Logs to a W&B run, and never costs the user a row.
 
-    It calls neither ``wandb.init`` nor ``finish``. The values have a step metric of their own,
-    so the user's ``log(step=i)`` loses nothing whether it comes before or after ours.
+    W&B has one open row, and drops whatever is logged with a ``step=`` below it. Whoever closes a
+    row takes a step that the user may be about to log with ``step=epoch``. So our values join
+    the row that is open and leave its closing to the user's own ``run.log``; they have
+    ``<prefix>/step``, the training step, as their x-axis.
+
+    What that costs is ours: where the user logs more rarely than we check, each of the user's
+    rows shows the newest check before it. The newest is always in the run's summary, and the
+    alerts are sent. If nobody else logs, one row is all; give ``own_rows=True`` then. To have
+    every check, and after a kill too (an offline run's file is written in blocks of 32 KiB), give
+    the monitor a ``log_dir`` for its ledger. ``wandb.init`` and ``finish`` are never called.
 
     Args:
         run: what ``wandb.init()`` returned, or Lightning's ``WandbLogger.experiment``.
-        step_metric: None for a plain run; ``"trainer/global_step"`` under Lightning, where each
-            row is committed as Lightning's own logger does.
+        step_metric: None for a plain run; ``"trainer/global_step"`` under Lightning, whose own
+            logger closes each row, so we do too.
         histogram_every: checks from one histogram to the next, after the first ten.
         prefix: first part of every key.
+        own_rows: close a row at each check, so that all are shown; only for runs to which nobody
+            logs with ``step=``.
+
+    Raises:
+        TypeError: not a run.
     """
 
     def __init__(
@@ -33,49 +55,91 @@ class WandbWriter(Writer):
         step_metric: str | None = None,
         histogram_every: int = 100,
         prefix: str = "collapse",
+        own_rows: bool = False,
     ) -> None:
+        if not (hasattr(run, "define_metric") and hasattr(run, "alert")):
+            raise TypeError(
+                f"run: expected what wandb.init() returned, got {type(run).__name__}; "
+                "write WandbWriter(wandb.init(project=...))."
+            )
+        require_count("histogram_every", histogram_every, at_least=1)
         self._run = run
-        self._step_metric = step_metric
+        self._step_metric = step_metric or f"{prefix}/step"
+        self._hide_step = step_metric is None
+        # a run that several processes share has no steps, and no row that could be dropped
+        shared = getattr(getattr(run, "settings", None), "mode", None) == "shared"
+        self._commit = own_rows or step_metric is not None or shared
         self._every = histogram_every
         self._prefix = prefix
-        self._open_row: int | None = None
+        self._defined: set[str] = set()
+        self._alerts: Counter[str] = Counter()
+        self._checks = self._first_row = 0
 
     def open(self, settings: Mapping[str, Any]) -> None:
-        """Define the step metric and put the thresholds into the run's config."""
-        if self._step_metric is None:
-            self._run.define_metric(_STEP, hidden=True)
-        self._run.define_metric(f"{self._prefix}/*", step_metric=self._step_metric or _STEP)
+        """Put the thresholds into the run's config."""
+        if self._hide_step:
+            self._run.define_metric(self._step_metric, hidden=True)
         self._run.config.update({self._prefix: dict(settings)}, allow_val_change=True)
 
     def write(self, report: Report) -> None:
-        """One row, the verdict in the summary, one W&B alert a change of level."""
-        values: dict[str, Any] = dict(report.scalars(self._prefix))
+        """The values, the verdict in the summary, one W&B alert a change of level."""
+        scalars = report.scalars(self._prefix)
+        values: dict[str, Any] = dict(scalars)
         if histograms_due(report, self._every):
             import wandb
 
             for tag, (counts, edges) in histograms(report, self._prefix).items():
                 values[tag] = wandb.Histogram(np_histogram=(counts, edges))
-        self._log(values, report.step)
-        self._run.summary[f"{self._prefix}/verdict"] = report.level.name
-        if report.last_healthy_step is not None:
-            self._run.summary[f"{self._prefix}/last_healthy_step"] = report.last_healthy_step
+        self._define(values)
+        self._run.log({**values, self._step_metric: report.step}, commit=self._commit)
+        self._summarise(report, {} if self._commit else scalars)
         for alert in report.alerts:
             self._alert(alert)
+        if not self._commit:
+            self._look_for_rows()
 
-    def _log(self, values: dict[str, Any], step: int) -> None:
-        if self._step_metric is not None:
-            self._run.log({**values, self._step_metric: step})
-            return
-        if self._open_row == self._run.step:  # our last row is still open: nobody else logs
-            self._run.log({}, commit=True)
-        self._run.log({**values, _STEP: step}, commit=False)
-        self._open_row = self._run.step
+    def _define(self, values: Mapping[str, Any]) -> None:
+        """Give each key our x-axis by its full name: a user's ``define_metric("*")`` beats a glob.
+
+        W&B takes a star for a glob and refuses it elsewhere; such a key keeps W&B's x-axis.
+        """
+        for tag in values.keys() - self._defined:
+            self._defined.add(tag)
+            if "*" not in tag:
+                self._run.define_metric(tag, step_metric=self._step_metric)
+
+    def _summarise(self, report: Report, scalars: Mapping[str, float]) -> None:
+        values: dict[str, Any] = {**scalars, f"{self._prefix}/verdict": report.level.name}
+        if report.last_healthy_step is not None:
+            values[f"{self._prefix}/last_healthy_step"] = report.last_healthy_step
+        self._run.summary.update(values)
+
+    def _look_for_rows(self) -> None:
+        """Say once, when the charts would stay empty, what would fill them."""
+        self._checks += 1
+        if self._checks == 1:
+            self._first_row = self._run.step
+        elif self._checks == _PATIENCE and self._run.step == self._first_row:
+            _log.warning(
+                "W&B has had no new row in %d checks, so its charts show the newest check only, "
+                "once the next row is there. If nobody logs to this run with step=, write "
+                "WandbWriter(run, own_rows=True).",
+                _PATIENCE,
+            )
 
     def _alert(self, alert: Alert) -> None:
+        level = _LEVELS[alert.level if alert.kind == "collapse" else Level.ORANGE]
+        self._alerts[level] += 1
+        if self._alerts[level] > _MOST_ALERTS:
+            return
+        alert = shown(alert)
         now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        text = f"{alert.text}\n{now}"
+        if self._alerts[level] == _MOST_ALERTS:
+            text += f"\nFurther {level} alerts of this run are not sent; see its charts."
         self._run.alert(
             title=alert.title,
-            text=f"{alert.text}\n{now}",
-            level=_LEVELS[alert.level],
+            text=text,
+            level=level,
             wait_duration=timedelta(milliseconds=1),  # 0 would mean a minute; we never repeat
         )

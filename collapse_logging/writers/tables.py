@@ -1,0 +1,68 @@
+"""Markdown for TensorBoard's text tab: the table of alerts and what is being watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..messages import describe
+from ..report import Alert, Level
+from .base import printable, sign
+
+
+def alerts_table(alerts: Sequence[Alert]) -> str:
+    """All alerts as one table, newest first as given, and those of the newest check in full below.
+
+    One text an alert would lose alerts in both of TensorBoard's loaders; a table that is
+    written whole each time does not. Its cells are short because a long one makes the browser
+    squeeze the others to a character a line.
+    """
+    rows = ["| step | latent | change | why |", "|---|---|---|---|"]
+    rows += ["| " + " | ".join(_cells(alert)) + " |" for alert in alerts]
+    for alert in alerts:
+        if alert.step == alerts[0].step:
+            rows += ["", *_in_full(alert)]
+    return "\n".join(rows)
+
+
+def _cells(alert: Alert) -> tuple[str, str, str, str]:
+    change = f"{alert.previous.name} → {alert.level.name}"
+    values = [_unbroken(f"{i.name} {i.value:.3g}") for i in alert.indicators]
+    return (
+        str(alert.step),
+        _unbroken(alert.latent),
+        _unbroken(f"{sign(alert)} {change if alert.kind == 'collapse' else alert.kind}"),
+        ", ".join(values) or escape(alert.title.split(":")[0]),
+    )
+
+
+def _in_full(alert: Alert) -> list[str]:
+    lines = [f"**{sign(alert)} {escape(f'Step {alert.step}: {alert.title}')}**", ""]
+    lines += [f"- {escape(describe(indicator))}" for indicator in alert.indicators]
+    if alert.level > alert.previous:
+        healthy = "none so far" if alert.last_healthy_step is None else alert.last_healthy_step
+        lines.append(f"- last healthy step: {healthy}")
+    if alert.advice:
+        lines.append(f"- what to do: {escape(alert.advice)}")
+    return lines
+
+
+def _unbroken(text: str) -> str:
+    return escape(text).replace(" ", "&nbsp;")
+
+
+def about(settings: Mapping[str, Any]) -> str:
+    """What the levels mean and the thresholds in force."""
+    levels = ", ".join(f"{int(level)} {level.emoji} {level.name}" for level in Level)
+    meaning = "yellow: one indicator, orange: several, red: a confirmed posterior collapse"
+    rows = ["| setting | value |", "|---|---|"]
+    rows += [f"| {escape(name)} | {escape(str(value))} |" for name, value in settings.items()]
+    return "\n".join([f"Level: {levels} ({meaning}).", "", *rows])
+
+
+def escape(text: str) -> str:
+    """Keep names from the outside from becoming table cells, links, pictures or markup."""
+    text = printable(text)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
+        text = text.replace(character, entity)
+    return text.translate({ord(c): f"\\{c}" for c in "\\`*_[]!#+-"})

@@ -1,0 +1,221 @@
+"""What watching costs a training: no wait, no memory, no changed bit."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from collapse_logging import CollapseMonitor
+from collapse_logging.transfer import DirectTransfer
+
+from . import oracle
+from .parts import VAE, gaussian, joined, recorded, samples, train
+
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
+
+
+class NothingWaits(TorchDispatchMode):
+    """Fails on operators that would read a value on the host; counts the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.operators = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        chosen = args[1] if name in ("index", "index_put", "index_put_") else ()
+        by_mask = any(index is not None and index.dtype is torch.bool for index in chosen)
+        assert name not in WAITS, function
+        assert not by_mask, function
+        self.operators += 1
+        return function(*args, **(kwargs or {}))
+
+
+def live_tensors():
+    """How many tensors there are."""
+    gc.collect()
+    return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+
+def test_many_micro_batches_do_not_pile_up():
+    """Sixty forwards without a backward in one step are all counted, and not all held."""
+    monitor, memory = recorded(check_frequency=1)
+    batches = [gaussian((4, 2), seed) for seed in range(60)]
+    before = live_tensors()
+    for mean, log_variance in batches:
+        monitor.observe("z", mean.clone(), log_variance)
+    assert live_tensors() - before < 60
+    monitor.step()
+    expected = oracle.measures(*(joined(side) for side in zip(*batches, strict=True)))
+    got = memory.reports[0].latents["z"]
+    np.testing.assert_allclose(got.per_unit["kl"], expected["kl"], rtol=1e-5)
+    assert got.measures["samples"] == 240
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_training_is_bit_identical(watch):
+    """With and without the monitor parameters and torch's random stream agree to the bit."""
+    ends = []
+    for monitored in (False, True):
+        torch.manual_seed(0)
+        model = VAE()
+        monitor = CollapseMonitor(check_frequency=3, verbose=False) if monitored else None
+        if monitored and watch:
+            monitor.watch(model, "encoder")
+        train(model, monitor, 20, observe=monitored and not watch)
+        ends.append((model.state_dict(), torch.get_rng_state()))
+    (first, first_stream), (second, second_stream) = ends
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert torch.equal(first_stream, second_stream)
+    assert monitor.flush().latents
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_memory_is_constant(watch):
+    """Two hundred steps leave as many live tensors as ten did."""
+    monitor = CollapseMonitor(check_frequency=5, verbose=False)
+    model = VAE()
+    if watch:
+        monitor.watch(model, "encoder")
+    train(model, monitor, 10, observe=not watch)
+    before = live_tensors()
+    train(model, monitor, 200, observe=not watch)
+    assert live_tensors() == before
+
+
+class Noted(torch.autograd.Function):
+    """The identity, whose node in the graph can be watched."""
+
+    @staticmethod
+    def forward(context, x):
+        """Keep the last node."""
+        Noted.node = weakref.ref(context)
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        """The identity."""
+        return gradient
+
+
+def test_no_graph_is_kept():
+    """After the step, with backward or without, the batch's graph is gone without collection."""
+    monitor, _ = recorded(check_frequency=50)
+    gc.disable()
+    try:
+        for backward in (True, False):
+            mean = Noted.apply(torch.randn(4, 2, requires_grad=True))
+            monitor.observe("z", mean, torch.zeros(4, 2))
+            if backward:
+                mean.sum().backward()
+            monitor.step()
+            assert Noted.node() is not None
+            del mean
+            assert Noted.node() is None
+    finally:
+        gc.enable()
+
+
+def test_a_leaf_mean_keeps_one_hook():
+    """A mean that is itself a parameter gathers no hooks over the steps."""
+    monitor, memory = recorded(check_frequency=10)
+    mean = torch.nn.Parameter(gaussian((8, 3))[0])
+    for _ in range(20):
+        monitor.observe("z", mean, torch.zeros(8, 3))
+        (mean**2).sum().backward()
+        monitor.step()
+    assert not mean._backward_hooks
+    assert samples(memory) == 160
+
+
+@pytest.mark.parametrize(("shape", "masked"), [((8, 3), False), ((8, 4, 3), True)])
+def test_nothing_waits_between_checks(shape, masked):
+    """Observing, backward and step read no value on the host, and add few operators."""
+    monitor, _ = recorded(check_frequency=50)
+    mask = torch.ones(shape[:2], dtype=torch.bool) if masked else None
+    for step in range(4):
+        mean, log_variance = gaussian(shape, step)
+        mean.requires_grad_()
+        with NothingWaits() as own:
+            loss = (mean**2).sum()
+            loss.backward()
+        with NothingWaits() as whole:
+            monitor.observe("z", mean, log_variance, mask=mask)
+            loss = (mean**2).sum()
+            loss.backward()
+            monitor.step(reconstruction_loss=loss if step % 2 else 0.5)
+    added = whole.operators - own.operators
+    print(f"operators added to a step: {added}")
+    assert 20 < added <= 130
+
+
+class Flying(DirectTransfer):
+    """Copies that land only when they are waited for."""
+
+    def poll(self, wait=False):
+        return super().poll() if wait else []
+
+
+def test_nothing_waits_at_a_check():
+    """A check reads no value either: its copy is under way when step returns."""
+    monitor, memory = recorded(check_frequency=2)
+    monitor._transfer = Flying()
+    with NothingWaits():
+        for seed in range(4):
+            mean, log_variance = gaussian((8, 3), seed)
+            mean.requires_grad_()
+            monitor.observe("z", mean, log_variance)
+            (mean**2).sum().backward()
+            assert monitor.step(reconstruction_loss=torch.ones(())) is None
+    monitor.flush()
+    assert [report.step for report in memory.reports] == [2, 4]
+    assert memory.reports[0].latents["z"].measures["mutual_information"] > 0
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        torch.Tensor.item,
+        bool,
+        float,
+        torch.nonzero,
+        lambda one: one[one > 0],
+        lambda one: torch.equal(one, one),
+        lambda one: torch.masked_select(one, one > 0),
+    ],
+    ids=["item", "bool", "float", "nonzero", "index", "equal", "masked_select"],
+)
+def test_the_waiting_test_can_fail(read):
+    """Reading a value is noticed, however it is written."""
+    with NothingWaits(), pytest.raises(AssertionError, match="aten"):
+        read(torch.ones(1))
+
+
+@pytest.mark.parametrize("units", [16, 1024])
+def test_device_memory(units):
+    """What stays on the device between steps is at most 64 bytes a unit, and some a latent."""
+    monitor, _ = recorded(check_frequency=50)
+    monitor.observe("z", *gaussian((4, units)))
+    monitor.step()
+    (gathered,) = monitor._window._latents.values()
+    sums = gathered.statistics.sums, gathered.statistics.growth_sums
+    held = sum(part.numel() * part.element_size() for part in sums)
+    print(f"{held / units:.1f} bytes a unit")
+    assert held <= 64 * units + 64
+    assert not gathered.pending
+
+
+def test_meta_tensors():
+    """A model without data passes through steps and checks; real batches then count."""
+    monitor, memory = recorded(check_frequency=2)
+    for device in ["meta"] * 5 + ["cpu"]:
+        mean = torch.zeros(4, 3, device=device, requires_grad=True)
+        monitor.observe("z", mean, torch.zeros(4, 3, device=device))
+        loss = (mean**2).sum()
+        loss.backward()
+        monitor.step(reconstruction_loss=loss)
+    monitor.flush()
+    assert [report.latents["z"].measures["samples"] for report in memory.reports] == [4]

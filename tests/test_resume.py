@@ -1,0 +1,132 @@
+"""A resumed monitor goes on as if it had never stopped."""
+
+import io
+
+import pytest
+import torch
+
+from collapse_logging import CollapseMonitor
+
+from .parts import gaussian, pulled_step, recorded, samples, warnings_in
+
+FREQUENCY, STEPS = 5, 60
+
+
+def drive(monitor, start, stop):
+    """A latent with positions that lives, then one that collapses beside it, then NaN."""
+    for step in range(start, stop):
+        alive = gaussian((6, 3, 2), 1000 + step)
+        monitor.observe("positions", *alive)
+        if step % 17 == 3:
+            monitor.observe("nan", *(side * float("nan") for side in alive))
+        spread, log_variance = (1.0, -2.0) if step <= 20 else (0.01, 0.0)
+        pulled_step(monitor, step, spread, log_variance, loss=1.0 + 0.01 * step + 0.1 * (step % 3))
+
+
+def saved_and_loaded(state):
+    """Through a checkpoint, as Lightning would."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def flat(values, path=""):
+    """A report's plain values by path."""
+    if isinstance(values, dict):
+        pairs = values.items()
+    elif isinstance(values, list):
+        pairs = enumerate(values)
+    else:
+        return {path: values}
+    return {k: v for key, value in pairs for k, v in flat(value, f"{path}/{key}").items()}
+
+
+def same(first, second):
+    """Whether two lists of reports say the same, numbers to five digits."""
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        expected, got = flat(one.to_dict()), flat(other.to_dict())
+        assert expected.keys() == got.keys()
+        for key, value in expected.items():
+            close = isinstance(value, float)
+            assert got[key] == (pytest.approx(value, rel=1e-4, abs=1e-6) if close else value), key
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Reports of a run that was never stopped."""
+    monitor, memory = recorded(check_frequency=FREQUENCY)
+    drive(monitor, 0, STEPS)
+    monitor.flush()
+    assert memory.alerts
+    return memory.reports
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 7, 13, 25, 29, 40, 59])
+@pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
+def test_resumed_is_undisturbed(undisturbed, at, used):
+    """Saved at any step and loaded, the reports that follow are those of a run never stopped."""
+    monitor, before = recorded(check_frequency=FREQUENCY)
+    drive(monitor, 0, at)
+    state = saved_and_loaded(monitor.state_dict())
+    monitor, after = recorded(check_frequency=FREQUENCY)
+    if used:  # the state replaces what the monitor had
+        drive(monitor, 50, 57)
+        after.reports.clear()
+    monitor.load_state_dict(state)
+    drive(monitor, at, STEPS)
+    monitor.flush()
+    same(undisturbed, before.reports + after.reports)
+
+
+def test_taking_a_state_disturbs_nothing(undisturbed):
+    """A run whose state is taken at every step reports as one that is left alone."""
+    monitor, memory = recorded(check_frequency=FREQUENCY)
+    for step in range(STEPS):
+        drive(monitor, step, step + 1)
+        monitor.state_dict()
+    monitor.flush()
+    same(undisturbed, memory.reports)
+
+
+def test_a_state_does_not_change_afterwards():
+    """Going on training after state_dict leaves the state as it was."""
+    monitor, _ = recorded(check_frequency=FREQUENCY)
+    drive(monitor, 0, 7)
+    state = monitor.state_dict()
+    before = saved_and_loaded(state)
+    drive(monitor, 7, 20)
+    torch.testing.assert_close(flat(state), flat(before), equal_nan=True)
+
+
+def test_loading_does_not_share_tensors():
+    """Two monitors that load one state are apart."""
+    first, _ = recorded(check_frequency=FREQUENCY)
+    drive(first, 0, 3)
+    state = first.state_dict()
+    for _ in range(2):
+        monitor, memory = recorded(check_frequency=FREQUENCY)
+        monitor.load_state_dict(state)
+        drive(monitor, 3, 5)
+        assert samples(memory, "positions") == 30
+
+
+def test_a_state_of_another_version(caplog):
+    """It is left aside with a warning, and the monitor starts afresh."""
+    monitor, memory = recorded(check_frequency=FREQUENCY)
+    monitor.load_state_dict({"version": 99})
+    drive(monitor, 0, 5)
+    assert memory.reports[0].step == 5
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_another_frequency_after_the_resume():
+    """A state saved late in a long window is checked at once under a shorter frequency."""
+    monitor, _ = recorded(check_frequency=50)
+    drive(monitor, 0, 20)
+    state = monitor.state_dict()
+    monitor = CollapseMonitor(check_frequency=4, verbose=False)
+    monitor.load_state_dict(state)
+    drive(monitor, 20, 21)
+    assert (monitor.report.step, monitor.report.steps) == (21, 21)

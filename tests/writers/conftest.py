@@ -1,0 +1,77 @@
+"""Reports of a real monitor over posteriors whose fate is known."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from collapse_logging import CollapseMonitor, Report
+from collapse_logging.writers import MemoryWriter, Writer
+
+
+def drive(
+    writers: list[Writer],
+    checks: int = 12,
+    dies_at: int = 4,
+    latents: tuple[str, ...] = ("z",),
+    strict: bool = True,
+) -> None:
+    """Run a monitor whose latents carry much until check ``dies_at``, then nothing."""
+    torch.manual_seed(0)
+    with CollapseMonitor(writers, check_frequency=5, verbose=False, strict=strict) as monitor:
+        for step in range(5 * checks):
+            spread = 2.0 if step < 5 * dies_at else 0.01
+            for latent in latents:
+                mean = (spread * torch.randn(64, 6)).requires_grad_()
+                monitor.observe(latent, mean, torch.full((64, 6), -3.0 if spread > 1 else -0.01))
+                (mean.square().sum() * (0.0 if spread > 1 else 1.0)).backward()
+            monitor.step(reconstruction_loss=1.0 + 0.01 * max(0, step - 5 * dies_at))
+
+
+@pytest.fixture(scope="session")
+def reports() -> list[Report]:
+    """Twelve checks: healthy, then collapsing to red."""
+    memory = MemoryWriter()
+    drive([memory])
+    return memory.reports
+
+
+@pytest.fixture(scope="session")
+def healthy() -> list[Report]:
+    """Four checks at which nothing is wrong."""
+    memory = MemoryWriter()
+    drive([memory], checks=4)
+    return memory.reports
+
+
+KILL = """
+import os, signal
+from collapse_logging import Level
+from collapse_logging.writers import LedgerWriter, TensorBoardWriter, Writer
+from tests.writers.conftest import drive
+
+class Kill(Writer):
+    def write(self, report):
+        if report.level is Level.RED:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+drive([{writer}, Kill()])
+"""
+
+
+def killed_after_red(writer: str) -> None:
+    """Run a collapse in a process that is killed right behind the write of its red report."""
+    code = KILL.format(writer=writer)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ},
+        timeout=100,
+    )
+    assert done.returncode == -signal.SIGKILL
