@@ -65,4 +65,4 @@ def escape(text: str) -> str:
     text = printable(text)
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
         text = text.replace(character, entity)
-    return text.translate({ord(c): f"\\{c}" for c in "\\`*_[]!#+-"})
+    return text.translate({ord(c): f"\\{c}" for c in "\\`*_[]!#"})
