@@ -97,9 +97,14 @@ def as_posterior(
     return posterior
 
 
-def check_mask(mask: Tensor, posterior: Posterior, *, latent: str = "z") -> None:
-    """Raise ValueError unless the mask is ``[batch]`` or ``[batch, positions]``."""
+def check_mask(mask: object, posterior: Posterior, *, latent: str = "z") -> None:
+    """Raise unless the mask is a tensor ``[batch]`` or ``[batch, positions]``."""
     batch, positions = posterior.mean.shape[0], posterior.positions_and_units[0]
+    if not isinstance(mask, Tensor):
+        raise TypeError(
+            f"latent {latent!r}: expected a mask tensor [{batch}] or [{batch}, {positions}], got "
+            f"{type(mask).__name__}; True where a sample is real."
+        )
     if tuple(mask.shape) not in ((batch,), (batch, positions)):
         raise ValueError(
             f"latent {latent!r}: expected a mask [{batch}] or [{batch}, {positions}], got "

@@ -54,6 +54,20 @@ def test_other_batch_sizes():
     assert samples(memory, "encoder") == 86
 
 
+def test_nothing_is_compiled_after_the_first_step():
+    """Watching adds graphs at the first step, and none at the later ones or at checks."""
+    model = VAE()
+    monitor, _ = recorded(check_frequency=4)
+    monitor.watch(model, "encoder")
+    compiled = torch.compile(model, backend="eager")
+    torch._dynamo.utils.counters.clear()
+    steps(compiled, monitor, 1)
+    first = dict(torch._dynamo.utils.counters["frames"])
+    steps(compiled, monitor, 40)
+    assert dict(torch._dynamo.utils.counters["frames"]) == first
+    assert first["total"] <= 6
+
+
 def test_watched_too_late(caplog):
     """torch.compile does not see a hook that comes after the first step; it is told of once."""
     model = VAE()

@@ -61,6 +61,23 @@ def test_a_forward_that_the_loss_does_not_reach():
     assert samples(memory) == 18
 
 
+def test_two_backward_passes_add_up():
+    """A loss whose parts go backward one after the other gives the growth of their sum."""
+    found = []
+    for parts in (1, 2):
+        monitor, memory = recorded(check_frequency=4)
+        for seed in range(4):
+            mean, log_variance = gaussian((8, 3), seed)
+            mean = mean.requires_grad_() * 1.0
+            monitor.observe("z", mean, log_variance)
+            terms = [(mean**2).sum(), (mean**3).sum()]
+            for loss in terms if parts == 2 else [sum(terms)]:
+                loss.backward(retain_graph=True)
+            monitor.step()
+        found.append(memory.reports[0].latents["z"].per_unit["growth"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+
+
 def test_growth_does_not_depend_on_the_losss_scale():
     """A loss scaled by 65536, as a GradScaler's, gives the same growth."""
     found = []

@@ -14,9 +14,10 @@ class Saver:
     """Saves a model with ``torch.save``; fails half-way on demand."""
 
     def __init__(self):
-        self.model, self.fails = VAE(), False
+        self.model, self.fails, self.saved = VAE(), False, 0
 
     def __call__(self, path):
+        self.saved += 1
         torch.save(self.model.state_dict(), path)
         if self.fails:
             raise OSError("disk full")
@@ -132,6 +133,7 @@ def test_two_latents_that_collapse_at_once_are_one_alarm(tmp_path):
     for latent in ("a", "b"):
         keep(Alert(20, latent, Level.OK, Level.RED, last_healthy_step=10))
     assert names(tmp_path) == ["model_at_alarm_step_20.ckpt", "model_before_collapse_step_10.ckpt"]
+    assert saver.saved == 2
 
 
 @pytest.mark.parametrize(

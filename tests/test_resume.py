@@ -8,6 +8,7 @@ import torch
 from collapse_logging import CollapseMonitor
 
 from .parts import gaussian, pulled_step, recorded, samples, warnings_in
+from .test_transfer import LateTransfer
 
 FREQUENCY, STEPS = 5, 60
 
@@ -104,12 +105,28 @@ def test_loading_does_not_share_tensors():
     """Two monitors that load one state are apart."""
     first, _ = recorded(check_frequency=FREQUENCY)
     drive(first, 0, 3)
-    state = first.state_dict()
+    state, said = first.state_dict(), []
     for _ in range(2):
         monitor, memory = recorded(check_frequency=FREQUENCY)
         monitor.load_state_dict(state)
+        said.append(state["window"]["losses"].clone())
         drive(monitor, 3, 5)
         assert samples(memory, "positions") == 30
+    torch.testing.assert_close(*said, equal_nan=True)
+
+
+def test_a_copy_under_way_is_not_lost():
+    """A state that is taken while a copy is under way waits for it and reports it first."""
+    monitor, memory = recorded(check_frequency=FREQUENCY)
+    monitor._transfer = LateTransfer(0, promptness=0.0)
+    drive(monitor, 0, 7)
+    assert memory.reports == []
+    state = monitor.state_dict()
+    assert [report.step for report in memory.reports] == [5]
+    resumed, after = recorded(check_frequency=FREQUENCY)
+    resumed.load_state_dict(state)
+    drive(resumed, 7, 10)
+    assert (after.reports[0].check, after.reports[0].steps) == (1, 5)
 
 
 def test_a_state_of_another_version(caplog):

@@ -95,6 +95,15 @@ def test_batch_that_is_not_finite(value):
     assert after.latents["z"].indicators == ()
 
 
+def test_a_loss_does_not_outlast_its_window():
+    """A step without a loss has none, also where the window before had one in its place."""
+    monitor, memory = recorded(check_frequency=2)
+    for loss in (1.0, 5.0, 3.0, None):
+        monitor.observe("z", *gaussian((4, 2)))
+        monitor.step(reconstruction_loss=loss)
+    assert [r.measures["reconstruction_loss"] for r in memory.reports] == [3.0, 3.0]
+
+
 def test_observed_twice_counts_once(caplog):
     """The same mean under the same name in one step is one observation, and is told of."""
     monitor, memory = recorded(check_frequency=1)

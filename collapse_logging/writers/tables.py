@@ -14,8 +14,8 @@ def alerts_table(alerts: Sequence[Alert]) -> str:
     """All alerts as one table, newest first as given, and those of the newest check in full below.
 
     One text an alert would lose alerts in both of TensorBoard's loaders; a table that is
-    written whole each time does not. Its cells are short because a long one makes the browser
-    squeeze the others to a character a line.
+    written whole each time does not. Its cells have two values a line: TensorBoard's style sheet
+    lets words break anywhere, so one long cell squeezes the others to a character a line.
     """
     rows = ["| step | latent | change | why |", "|---|---|---|---|"]
     rows += ["| " + " | ".join(_cells(alert)) + " |" for alert in alerts]
@@ -28,11 +28,12 @@ def alerts_table(alerts: Sequence[Alert]) -> str:
 def _cells(alert: Alert) -> tuple[str, str, str, str]:
     change = f"{alert.previous.name} → {alert.level.name}"
     values = [_unbroken(f"{i.name} {i.value:.3g}") for i in alert.indicators]
+    lines = [", ".join(values[start : start + 2]) for start in range(0, len(values), 2)]
     return (
         str(alert.step),
         _unbroken(alert.latent),
         _unbroken(f"{sign(alert)} {change if alert.kind == 'collapse' else alert.kind}"),
-        ", ".join(values) or escape(alert.title.split(":")[0]),
+        ",<br>".join(lines) or escape(alert.title.split(":")[0]),
     )
 
 

@@ -173,7 +173,9 @@ def test_a_finished_run_does_not_end_the_training(
 
 def test_a_disabled_run_takes_everything(reports: list[Report]) -> None:
     """``mode="disabled"`` is W&B's way of switching off, and needs nothing of ours."""
-    write_all(WandbWriter(wandb.init(mode="disabled")), reports)
+    run = wandb.init(mode="disabled")
+    write_all(WandbWriter(run), reports)
+    run.finish()  # or the next WandbLogger in this process would take it over
 
 
 def test_what_is_no_run_is_refused() -> None:

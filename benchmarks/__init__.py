@@ -1,0 +1,1 @@
+"""Benchmarks: what the library claims, measured."""
