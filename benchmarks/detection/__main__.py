@@ -90,7 +90,7 @@ def audit(case: Case) -> str:
         course, last = kept.course(latent), truths[-1]
         levels = replay.replay(kept)[latent].levels
         flags = ("late " if course.late else "") + ("transient " if course.transient else "")
-        odd = "" if course.category == case.intent else f" (meant: {case.intent})"
+        odd = "" if case.intent in ("", course.category) else f" (meant: {case.intent})"
         lines += [
             f"{case.name} {latent}: {course.category} {flags}at {course.collapsed_at}{odd}; "
             f"MI {last.information:.3f}, gap {last.gap:.3f} +- {last.gap_error:.3f}",

@@ -203,13 +203,14 @@ def unit_scores(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     A unit is truly dead when permuting it alone costs the decoder at most 0.1 nats or three
     standard errors; the detector calls it dead when it is not informative.
     """
-    dead_called, dead_true, both = 0, 0, 0
+    dead_called, dead_true, both, agrees = 0, 0, 0, []
     for record in records:
         gaps, errors = record.arrays["unit_gaps"]
         true = gaps <= np.maximum(COLLAPSED_GAP, ERRORS * errors)
         called = ~informative(record)
         dead_called, dead_true = dead_called + int(called.sum()), dead_true + int(true.sum())
         both += int((called & true).sum())
+        agrees.append(int((~called).sum()) == record.about["active_in_closed_form"])
 
     def part(of: int) -> dict[str, Any]:
         return {
@@ -219,4 +220,5 @@ def unit_scores(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
             "interval": wilson(both, of),
         }
 
-    return {"precision": part(dead_called), "recall": part(dead_true)}
+    scores = {"precision": part(dead_called), "recall": part(dead_true)}
+    return {**scores, "count as in closed form": rate(agrees)}

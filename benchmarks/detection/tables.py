@@ -96,7 +96,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines += ["", "## Truth by family", "", *_truths(result["families"])]
     units = {name: _rate(value) for name, value in result["units"].items()}
     lines += ["", "## Dead units of the linear family, last check", ""]
-    lines += [f"precision {units['precision']}, recall {units['recall']}"]
+    lines += ["; ".join(f"{name} {value}" for name, value in units.items())]
     for name, rows in result["failures"].items():
         lines += ["", f"## Where `{name}` fails", "", *_failures(rows)]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..cases import Case
 from .base import Batch, Posteriors, Run, gaussian_kl
 
 _HELD_OUT = 450
@@ -34,7 +35,7 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 class Net(nn.Module):
     """Encoder with two heads, decoder, and the parts that some variants add."""
 
-    def __init__(self, case, inputs: int) -> None:
+    def __init__(self, case: Case, inputs: int) -> None:
         super().__init__()
         units, hidden = case["units"], case["hidden"]
         self.body = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .base import Batch, Posteriors, gaussian_kl
+from ..cases import Case
+from .base import Batch, Observe, Posteriors, Step, gaussian_kl
 from .digits import Digits, mlp
 from .schedules import beta_at
 
 
 class _HierarchyNet(nn.Module):
-    def __init__(self, case) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__()
         units, hidden = case["units"], case["hidden"]
         self.body = nn.Sequential(nn.Linear(64, hidden), nn.ReLU())
@@ -65,7 +66,7 @@ class Hierarchy(Digits):
 class Late(Hierarchy):
     """As the hierarchy, but the schedule of beta weighs the top layer alone."""
 
-    def train_step(self, step, observe):
+    def train_step(self, step: int, observe: Observe) -> Step:
         """Remember the step, for the schedule."""
         self.step = step
         return super().train_step(step, observe)

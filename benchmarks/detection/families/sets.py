@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..cases import Case
 from .base import Batch, Posteriors
 from .digits import Digits, mlp
 
@@ -12,7 +13,7 @@ _NOISE = 0.3
 
 
 class _SetNet(nn.Module):
-    def __init__(self, case) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__()
         units, hidden = case["units"], case["hidden"]
         self.body = nn.Sequential(nn.Linear(64, hidden), nn.ReLU())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..cases import Case
 from .base import Batch, Posteriors
 from .digits import Digits
 
 
 class _ConvNet(nn.Module):
-    def __init__(self, case) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__()
         units, hidden = case["units"], case["hidden"]
         strides = {2: (2, 2), 4: (2, 1)}[case["side"]]
