@@ -55,10 +55,6 @@ class Hook:
         """A copy is inert."""
         return (_inert_hook, ())
 
-    def __deepcopy__(self, memo: object) -> Any:
-        """A copy is inert."""
-        return _inert_hook()
-
 
 class _InertHook:
     def __call__(self, module: nn.Module, inputs: object, output: object) -> None:

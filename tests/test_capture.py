@@ -147,6 +147,56 @@ def test_last_z_list_of_several():
     assert monitor.flush() is memory.reports[0]
 
 
+def test_last_z_list_is_read_once(caplog):
+    """A list that stays on the model is not read again in a step without a forward."""
+    model = ListVAE()
+    monitor, memory = recorded(check_frequency=2)
+    monitor.watch(model)
+    steps(model, monitor, 1)
+    monitor.step()
+    monitor.step()
+    monitor.flush()
+    assert samples(memory) == 4
+    assert warnings_in(caplog) == []
+
+
+def test_last_z_list_beside_a_path():
+    """A path that is given is watched alone: the model's ``_last_z_list`` is not counted too."""
+
+    class Both(VAE):
+        def forward(self, x):
+            mean, log_variance = self.encoder(x)
+            self._last_z_list = [(mean, mean * 1.0, log_variance)]
+            return self.decoder(mean)
+
+    model = Both()
+    monitor, memory = recorded(check_frequency=3)
+    monitor.watch(model, {"z": "encoder"})
+    steps(model, monitor, 3)
+    assert samples(memory) == 12
+    assert list(memory.reports[0].latents) == ["z"]
+
+
+def test_a_shared_module_has_two_paths():
+    """A module that the model holds under two names may be watched by either."""
+    model = Twin()
+    model.encoder_b = model.encoder_a
+    monitor, memory = recorded(check_frequency=1)
+    monitor.watch(model, "encoder_b")
+    steps(model, monitor, 1)
+    assert samples(memory, "encoder_b") == 8
+
+
+def test_watching_is_quiet(caplog):
+    """A watched model that trains on gives no warning, however long it trains."""
+    model = VAE()
+    monitor, memory = recorded(check_frequency=250)
+    monitor.watch(model)
+    steps(model, monitor, 250)
+    assert samples(memory, "encoder") == 1000
+    assert warnings_in(caplog) == []
+
+
 def not_counted(model, monitor, how):
     """One forward that is not the training's."""
     x = torch.randn(64, 6)

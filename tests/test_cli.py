@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,11 +95,48 @@ trainer:
 
 
 def test_the_shipped_yaml_trains(tmp_path: Path) -> None:
-    """``fit --config digits.yaml`` logs to TensorBoard and leaves a ledger."""
-    done = command("fit", "--config", str(YAML), "--trainer.max_steps=60", folder=tmp_path)
+    """``fit --config digits.yaml`` takes overrides; the averaged loss that it warns of is red."""
+    overrides = ("--trainer.max_steps=200", "--model.init_args.reduction=mean")
+    done = command("fit", "--config", str(YAML), *overrides, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert list(tmp_path.glob("runs/digits/version_0/events.out.tfevents.*"))
-    assert list(tmp_path.glob("runs/digits/version_0/collapse/collapse_ledger.jsonl"))
+    folder = tmp_path / "runs" / "digits" / "version_0"
+    assert list(folder.glob("events.out.tfevents.*"))
+    *_, last = read_ledger(folder / "collapse" / "collapse_ledger.jsonl")
+    assert (last["step"], last["level"]) == (199, "RED")
+    assert last["measures"]["reconstruction_loss"] > 0
+    assert "verdict at step 199: RED (vae.encoder RED)" in done.stderr
+
+
+def test_a_config_that_is_not_there_ends_with_code_2(tmp_path: Path) -> None:
+    """LightningCLI's own message, and a code that a script can see."""
+    done = command("fit", "--config", "missing.yaml", folder=tmp_path)
+    assert done.returncode == 2
+    assert "missing.yaml" in done.stderr
+
+
+def test_ctrl_c_ends_a_demo_in_one_line(tmp_path: Path) -> None:
+    """Exit code 130, no traceback, and every check so far in the ledger."""
+    code = (
+        "import signal, sys; from collapse_logging.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may have it ignored\n"
+        "sys.exit(main(['demo', '--steps', '1000000', '--out', 'x']))"
+    )
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    demo = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, **pipes)
+    ledger = tmp_path / "x" / "healthy" / "collapse_ledger.jsonl"
+    deadline = time.monotonic() + 120
+    try:
+        while not (ledger.exists() and list(read_ledger(ledger))[1:]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+    assert demo.returncode == 130
+    assert errors.strip() == "stopped."
+    lines = list(read_ledger(ledger))
+    assert lines[-1]["type"] == "report"
 
 
 def test_bad_input_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

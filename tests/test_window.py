@@ -76,6 +76,19 @@ def test_empty_batch():
     assert report.latents["z"].measures["samples"] == 5
 
 
+def test_empty_micro_batch():
+    """An empty last micro-batch does not take the place of the one before it."""
+    reports = []
+    for sizes in ((5,), (5, 0)):
+        monitor, memory = recorded(check_frequency=1)
+        for size in sizes:
+            monitor.observe("z", *gaussian((size, 3)))
+        monitor.step()
+        reports.append(memory.reports[0].to_dict())
+    assert reports[0] == reports[1]
+    assert "mutual_information" in reports[0]["latents"]["z"]["measures"]
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_batch_that_is_not_finite(value):
     """It gives no KL and one explosion alert; the next windows are as if it had not been."""

@@ -27,8 +27,8 @@ def pl(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(autouse=True)
 def restored_signals() -> Iterator[None]:
-    """Lightning ignores Ctrl-C for good after a KeyboardInterrupt; undo that."""
-    before = signal.getsignal(signal.SIGINT)
+    """Lightning ignores Ctrl-C for good after a KeyboardInterrupt; undo that. So may CI."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
