@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils.hooks import RemovableHandle
 
-from .hook import Hook
+from .hook import Hook, Swap
 from .posterior import Posterior, as_posterior
 
 Observe = Callable[[str, Posterior], None]
@@ -56,6 +56,12 @@ class Capture:
             of ``(z, mean, log_variance)``) or the one module that gives a posterior.
         observe: takes each latent's name and posterior.
 
+    Attributes:
+        model: the model itself, without torch.compile's wrapper.
+        latents: names of the latents whose modules are hooked; the decoder can be probed for
+            these. Empty until the module is found, and with ``_last_z_list``.
+        swap: deals a latent's posteriors to other rows while the decoder is probed.
+
     Raises:
         TypeError: not a module, or a ``DataParallel``.
         ValueError: a path that no module has, with the candidates.
@@ -68,8 +74,10 @@ class Capture:
                 "copies, which cannot be watched: use DistributedDataParallel."
             )
         model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
-        self._model = model
+        self.model = model
         self._observe = observe
+        self.swap = Swap()
+        self.latents: tuple[str, ...] = ()
         self._handles: list[RemovableHandle] = []
         self._found: dict[str, tuple[Posterior, Any]] = {}
         self._last_list: Callable[[], Tensor | None] = lambda: None
@@ -87,6 +95,7 @@ class Capture:
                 raise ValueError(_unknown_path(path, model))
         for name, path in paths.items():
             self._hook(modules[path], name, self._known)
+        self.latents = tuple(paths)
 
     def settle(self) -> None:
         """After a training forward: read ``_last_z_list``, or decide which module it was.
@@ -105,17 +114,18 @@ class Capture:
                 _MOST_QUIET,
             )
         if self._searching and self._last_z_list():
-            self._decide(self._model, "", self._after_forward)
+            self._decide(self.model, "", self._after_forward)
             self._listed = True
         if self._listed:
             self._read_last_z_list()
         elif self._searching:
             if len(self._found) != 1:
-                candidates = list(self._found) or _likely_paths(self._model)
+                candidates = list(self._found) or _likely_paths(self.model)
                 self.remove()
                 raise ValueError(_undecided(len(self._found), candidates))
             ((path, (posterior, module)),) = self._found.items()
             self._decide(module, path or "z", self._known)
+            self.latents = (path or "z",)
             self._take(path or "z", posterior)
 
     def remove(self) -> None:
@@ -125,7 +135,7 @@ class Capture:
         self._handles = []
 
     def _hook(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
-        hook = Hook(module, self._model, name, take)
+        hook = Hook(module, self.model, name, take, self.swap)
         self._handles.append(module.register_forward_hook(hook))
 
     def _decide(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
@@ -159,7 +169,7 @@ class Capture:
             self.settle()
 
     def _last_z_list(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        lists = (vars(module).get("_last_z_list") for module in self._model.modules())
+        lists = (vars(module).get("_last_z_list") for module in self.model.modules())
         return next((entries for entries in lists if isinstance(entries, list) and entries), [])
 
     def _read_last_z_list(self) -> None:

@@ -2,46 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 
+class Swap:
+    """Which latent's posteriors are dealt to other rows just now, while the decoder is probed."""
+
+    def __init__(self) -> None:
+        self.probing = False
+        self._latent: str | None = None
+        self._deal: Callable[[object], object] = lambda output: output
+
+    @contextlib.contextmanager
+    def of(self, latent: str | None, deal: Callable[[object], object]) -> Iterator[None]:
+        """Within it nothing counts, and the latent's module gives ``deal(output)``."""
+        self.probing, self._latent, self._deal = True, latent, deal
+        try:
+            yield
+        finally:
+            self.probing, self._latent = False, None
+
+    def output(self, latent: str, output: object) -> object:
+        """What the module is to give instead, None: its own output."""
+        return self._deal(output) if latent == self._latent else None
+
+
 class Hook:
     """Passes a module's training outputs on; copies and pickles of it do nothing.
 
     Not counted are forwards under ``no_grad`` or inference mode, in ``eval()``, of a copy of the
-    module, and one of the two runs of activation checkpointing.
+    module, while the decoder is probed, and one of the two runs of activation checkpointing.
 
     Args:
         module: the module that the hook is registered on.
         root: the model, whose mode counts.
         name: given to ``take``.
         take: called with name, module and output.
+        swap: replaces the output while this latent is probed.
     """
 
     def __init__(
-        self, module: nn.Module, root: nn.Module, name: str, take: Callable[..., None]
+        self,
+        module: nn.Module,
+        root: nn.Module,
+        name: str,
+        take: Callable[..., None],
+        swap: Swap,
     ) -> None:
         self._module = weakref.ref(module)
         self._root = weakref.ref(root)
         self._name = name
         self._take = take
+        self._swap = swap
         self._deferred = 0
         # not to be traced: torch.compile fails on what it notes in Python
         self._run = torch.compiler.disable(self._pass_on)  # type: ignore[no-untyped-call]
 
-    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
-        """Pass a training output on."""
-        self._run(module, output)
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> object:
+        """Pass a training output on; gives another output only while the latent is probed."""
+        return self._run(module, output)
 
-    def _pass_on(self, module: nn.Module, output: object) -> None:
+    def _pass_on(self, module: nn.Module, output: object) -> object:
         root = self._root()
-        if module is not self._module() or root is None or not root.training:
-            return
+        if module is not self._module() or root is None:
+            return None
+        if self._swap.probing:
+            return self._swap.output(self._name, output)
+        if not root.training:
+            return None
         if torch._C._current_graph_task_id() != -1:  # run again by activation checkpointing
             counts = self._deferred > 0
             self._deferred -= counts
@@ -50,6 +84,7 @@ class Hook:
             self._deferred += _in_checkpoint()
         if counts:
             self._take(self._name, module, output)
+        return None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is inert."""

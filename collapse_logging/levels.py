@@ -12,14 +12,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from .forecast import slope
 from .report import Indicator, Level
 from .rules import Rules
 
-_LOG_FLOOR = 1e-12
+DEAD = 0.2
+"""Information below this share of its limit is as good as none."""
+
+_ALMOST = 0.5
+"""Red needs information below this share of its limit: what lies above may be little, but used."""
+
+_DEEP = 0.02
+_STRONG = 2.5
+_WEIGHT = 3
+"""A shrinking check counts so often if information is below ``_DEEP`` of its limit and falling,
+and growth below minus ``_STRONG`` growth limits: three signs that no slow start gave together."""
+
+_FALLING = -0.05
 _RISING = 0.005
-"""Slope of ln information a check above which it rises; below it is rounding or rest."""
+_RESTING = 0.01
+"""Slopes of ln information a check: clearly falling below the first, rising above the second; a
+latent that was dead for ``_STALE`` confirmations and rises no faster than the third stays dead."""
+
+_STALE = 3
+_USED, _SURELY = 3.0, 8.0
+_FADED = 0.05
+"""Standard errors by which a decoder gap must differ from nothing; a gap of less than the last
+share of the information needs more of them (a loss that is no sum of nats has small gaps)."""
+
+_PAIRS = ("history", "gaps")
+_LOG_FLOOR = 1e-12
+_REMEMBERED = 24
 
 
 @dataclass(frozen=True)
@@ -27,8 +50,10 @@ class Standing:
     """A latent's level, and what the next check must remember of the last ones.
 
     The counters count checks in a row: ``small`` information, ``dead`` (far below the limit),
-    ``shrinking`` (small and growth negative), ``several`` indicators, ``calm`` (better than the
-    level).
+    ``shrinking`` (small and growth negative; a strong one counts more), ``calm`` (better than the
+    level). ``history`` holds step and ln information of the last checks, ``gaps`` the probes (gap
+    and error) of the last checks in a row of a latent that informs, ``ignored`` what they led to,
+    ``betas`` the weights of the KL, ``since`` the step at which something began to be wrong.
     """
 
     level: Level = Level.OK
@@ -36,31 +61,32 @@ class Standing:
     small: int = 0
     dead: int = 0
     shrinking: int = 0
-    several: int = 0
     calm: int = 0
-    log_information: tuple[float, ...] = ()
+    since: int | None = None
+    history: tuple[tuple[int, float], ...] = ()
+    gaps: tuple[tuple[float, float], ...] = ()
+    ignored: bool = False
+    betas: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        values = dataclasses.asdict(self)
-        return values | {
-            "level": int(self.level),
-            "log_information": list(self.log_information),
-        }
+        values: dict[str, Any] = dataclasses.asdict(self)
+        pairs = {name: [list(pair) for pair in values[name]] for name in _PAIRS}
+        return {**values, **pairs, "level": int(self.level), "betas": list(self.betas)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Standing:
         """The standing that :meth:`to_dict` wrote."""
-        history = tuple(values["log_information"])
-        return cls(**{**values, "level": Level(values["level"]), "log_information": history})
+        pairs = {name: tuple((a, b) for a, b in values[name]) for name in _PAIRS}
+        level, betas = Level(values["level"]), tuple(values["betas"])
+        return cls(**{**values, **pairs, "level": level, "betas": betas})
 
     @property
-    def slope(self) -> float:
-        """Slope of ln information over the checks remembered, per check; NaN with fewer than 2."""
-        if len(self.log_information) < 2:
-            return math.nan
-        checks = np.arange(len(self.log_information))
-        return float(np.polyfit(checks, self.log_information, 1)[0])
+    def suspected(self) -> bool:
+        """Whether the next check may confirm something: the time to probe the decoder."""
+        return self.level is Level.ORANGE or (
+            self.level < Level.RED and (self.shrinking > 1 or self._unnoticed(_USED))
+        )
 
     def after(
         self,
@@ -68,50 +94,118 @@ class Standing:
         measures: Mapping[str, float],
         indicators: tuple[Indicator, ...],
         dimensions: float,
+        step: int = 0,
+        beta: float = math.nan,
     ) -> Standing:
         """The latent's standing after this check.
 
-        Red needs small information **and** negative growth in ``confirm_checks`` checks in a row
-        **and** information that does not rise; without growth, information below a fifth of
-        its limit in twice as many. A latent that is coming alive is never accused, however small
-        it still is. A level is left only beyond twice the limit, for ``recovery_checks`` checks.
+        Red needs almost no information **and** negative growth in ``confirm_checks`` checks in a
+        row **and** information that falls (in twice as many: that does not rise). Without growth,
+        dead information in twice as many checks that does not rise; and after three times as
+        many whatever growth promises. A latent that is coming alive is never accused before
+        that, however small it is, nor one that the decoder was just seen to use. A latent that
+        informs, but that the decoder was seen to ignore in ``confirm_checks`` probes, is red, too.
+        A level is left only beyond twice the limit, for ``recovery_checks`` checks.
+
+        Args:
+            rules: limits and counts.
+            measures: the latent's scalars at this check.
+            indicators: what is on the wrong side of its limit.
+            dimensions: units times positions.
+            step: training step of the check.
+            beta: weight of the KL, NaN if it is not known.
+
+        Source: calibrated on real trainings, see benchmarks/detection.
         """
         raised = [i for i in indicators if i.name != "explosion"]
+        since = (step if self.since is None else self.since) if raised else None
+        now = dataclasses.replace(self, checks=self.checks + 1, since=since)
         if rules.literal:
-            level = Level(min(len(raised), 3))
-            return dataclasses.replace(self, level=level, checks=self.checks + 1)
+            return dataclasses.replace(now, level=Level(min(len(raised), 3)))
         if "information" not in measures:
-            return dataclasses.replace(self, checks=self.checks + 1)
-        information, limit = measures["information"], rules.small_information(dimensions)
-        growth = measures.get("growth", math.nan)
-        shrinking = information < limit and growth < -rules.growth_limit
-        history = (*self.log_information, math.log(max(information, _LOG_FLOOR)))
-        now = dataclasses.replace(
-            self,
-            checks=self.checks + 1,
-            log_information=history[-rules.confirm_checks - 1 :],
-            small=self.small + 1 if information < limit else 0,
-            dead=self.dead + 1 if information < 0.2 * limit else 0,
-            shrinking=self.shrinking + 1 if shrinking else 0,
-            several=self.several + 1 if len(raised) > 1 else 0,
-        )
+            return dataclasses.replace(now, since=self.since)
+        limit = rules.small_information(dimensions)
+        now = now._remembering(rules, measures, step, beta)._counted(rules, measures, limit)
+        now = now._probed(rules, measures)
         if now.checks <= rules.skip_checks:
-            return dataclasses.replace(now, small=0, dead=0, shrinking=0, several=0)
-        candidate = now._candidate(rules, growth, len(raised))
-        return now._settle(rules, candidate, recovered=information > 2.0 * limit)
+            return now
+        candidate = now._candidate(rules, measures, limit, bool(raised))
+        return now._settle(rules, candidate, recovered=measures["information"] > 2.0 * limit)
 
-    def _candidate(self, rules: Rules, growth: float, raised: int) -> Level:
+    def _remembering(
+        self, rules: Rules, measures: Mapping[str, float], step: int, beta: float
+    ) -> Standing:
+        """The histories after this check."""
+        point = (step, math.log(max(measures["information"], _LOG_FLOOR)))
+        return dataclasses.replace(
+            self,
+            history=(*self.history, point)[-_REMEMBERED:],
+            betas=(*self.betas, beta)[-rules.confirm_checks - 1 :],
+        )
+
+    def _counted(self, rules: Rules, measures: Mapping[str, float], limit: float) -> Standing:
+        """The counters after this check."""
+        information, growth = measures["information"], measures.get("growth", math.nan)
+        small = information < limit
+        shrinking = small and growth < -rules.growth_limit
+        strong = (
+            growth < -_STRONG * rules.growth_limit
+            and information < _DEEP * limit
+            and slope(self.history[-3:]) < _FALLING
+        )
+        return dataclasses.replace(
+            self,
+            small=self.small + 1 if small else 0,
+            dead=self.dead + 1 if information < DEAD * limit else 0,
+            shrinking=self.shrinking + (_WEIGHT if strong else 1) if shrinking else 0,
+        )
+
+    def _probed(self, rules: Rules, measures: Mapping[str, float]) -> Standing:
+        """What this check's probe says of a latent that informs; without one all is held."""
+        if "decoder_gap" not in measures or self.small:
+            return dataclasses.replace(self, gaps=(), ignored=self.ignored and not self.small)
+        probe = (measures["decoder_gap"], measures["decoder_gap_error"])
+        now = dataclasses.replace(self, gaps=(*self.gaps, probe)[-rules.confirm_checks :])
+        faded = probe[0] < _FADED * measures["information"]
+        unnoticed = now._unnoticed(_SURELY if faded else _USED)
+        enough = self.ignored or len(now.gaps) >= rules.confirm_checks
+        return dataclasses.replace(now, ignored=unnoticed and enough)
+
+    def _unnoticed(self, errors: float) -> bool:
+        """Whether the last probes together differ from nothing by less than so many errors."""
+        gap = sum(gap for gap, _ in self.gaps)
+        return bool(self.gaps) and gap <= errors * math.hypot(*(e for _, e in self.gaps))
+
+    def _candidate(
+        self, rules: Rules, measures: Mapping[str, float], limit: float, raised: bool
+    ) -> Level:
         """The level that this check alone calls for."""
-        rising = self.slope > _RISING
-        if growth > rules.growth_limit or (rising and not self.shrinking):
+        few, many = rules.confirm_checks, _STALE * rules.confirm_checks
+        recent, long = slope(self.history[-few - 1 :]), slope(self.history[-many:])
+        growth = measures.get("growth", math.nan)
+        if self.ignored:
+            return Level.RED
+        resting = max(long, slope(self.history[-many // 2 :])) < _RESTING
+        if self.dead > many and resting:
+            return self._unless_used(measures)
+        if growth > rules.growth_limit or (recent > _RISING and not self.shrinking):
             return Level.OK
-        if self.shrinking >= rules.confirm_checks and not rising:
-            return Level.RED
-        if self.dead >= 2 * rules.confirm_checks and not rising:
-            return Level.RED
-        if self.small >= rules.confirm_checks or self.several >= 2:
-            return Level.ORANGE
+        if measures["information"] < _ALMOST * limit:
+            falling = self.shrinking >= few and recent < _FALLING
+            lasting = self.shrinking >= 2 * few and recent <= _RISING
+            silent = self.dead >= 2 * few and max(recent, long) < _RISING
+            if falling or lasting or silent:
+                return self._unless_used(measures)
+            if self.small >= many and max(recent, long) < _RISING:
+                return Level.ORANGE
         return Level.YELLOW if raised else Level.OK
+
+    def _unless_used(self, measures: Mapping[str, float]) -> Level:
+        """Red, or orange where the decoder was just seen to use z or beta was just lowered."""
+        gap, error = measures.get("decoder_gap", 0.0), measures.get("decoder_gap_error", 0.0)
+        known = [beta for beta in self.betas if not math.isnan(beta)]
+        eased = bool(known) and known[-1] < max(known)
+        return Level.ORANGE if eased or gap > _USED * error > 0.0 else Level.RED
 
     def _settle(self, rules: Rules, candidate: Level, recovered: bool) -> Standing:
         """Go up at once, and down only after ``recovery_checks`` better checks in a row."""

@@ -1,82 +1,149 @@
-"""The words for people: what an indicator means, what to do, titles and texts of alerts."""
+"""The messages for people: titles and texts of alerts, advice, the verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .words import LANGUAGES, word
+
 if TYPE_CHECKING:
-    from .report import Alert, Indicator, Report
+    from .report import Alert, Forecast, Indicator, Report
 
 INDICATORS = {
-    "information": ("below {:.3g} nats", "the latent carries almost nothing about the data"),
-    "growth": ("below {:.3g}", "training is pushing the posterior means together"),
-    "kl": ("below {:.3g} nats", "the posterior is almost the prior"),
-    "variance": ("within {:.3g} of 1", "the posterior variance is almost the prior's"),
-    "active_units": ("a share below {:.3g}", "almost no unit's mean depends on the data"),
-    "mismatch": (
-        "a KL above {:.3g} nats",
-        "the KL is paid but carries no information (free bits or an offset)",
-    ),
-    "reconstruction_trend": ("a share above {:.3g}", "the reconstruction loss is rising"),
-    "explosion": ("above {:.3g}", "the posterior diverges from the prior or is not finite"),
-    "manual_variance": ("below {:.3g}", "as the manual had it: a small variance is a live unit"),
-    "manual_active_units": ("a share below {:.3g}", "as the manual had it: 1 in a collapse"),
+    "information": "below nats",
+    "growth": "below",
+    "kl": "below nats",
+    "variance": "within of 1",
+    "active_units": "share below",
+    "mismatch": "kl above nats",
+    "decoder_ignores_latent": "gap below",
+    "reconstruction_trend": "share above",
+    "explosion": "above",
+    "manual_variance": "below",
+    "manual_active_units": "share below",
 }
-"""Every indicator by name: how it is compared with its limit, and what it means."""
+"""Every indicator by name, and how it is compared with its limit."""
+
+_MOST_UNITS = 8
 
 
-def describe(indicator: Indicator) -> str:
+def describe(indicator: Indicator, language: str = "en") -> str:
     """An indicator in one phrase: name, value, limit and meaning."""
-    relation, meaning = INDICATORS[indicator.name]
-    return f"{indicator.name} {indicator.value:.3g}, {relation.format(indicator.limit)}: {meaning}"
+    name = indicator.name
+    relation = LANGUAGES[language][INDICATORS[name]].format(indicator.limit)
+    meaning = word(language, name)
+    return word(
+        language, "indicator", name=name, value=indicator.value, relation=relation, meaning=meaning
+    )
 
 
 def alert_title(alert: Alert) -> str:
     """At most 63 characters, for a tracker's headline."""
+    say = LANGUAGES[alert.language]
+    latent = f"{alert.latent} ({say['optional']})" if alert.optional else alert.latent
     if alert.kind != "collapse":
-        return f"{alert.kind}: {alert.latent}"[:63]
+        return f"{say['title explosion']}: {latent}"[:63]
     if alert.level < alert.previous:
-        head = "improving" if alert.level else "recovery"
+        head = say["title improving" if alert.level else "title recovery"]
     else:
-        head = ("", "watch", "collapse risk", "posterior collapse")[alert.level]
-    return f"{head}: {alert.latent} {alert.previous.name} -> {alert.level.name}"[:63]
+        head = say[("title watch", "title watch", "title risk", "title collapse")[alert.level]]
+    return f"{head}: {latent} {alert.previous.name} -> {alert.level.name}"[:63]
+
+
+def alert_lines(alert: Alert) -> list[str]:
+    """What stands below the title: why, since when, which units, what comes, what to do."""
+    language = alert.language
+    lines = [describe(indicator, language) for indicator in alert.indicators]
+    if alert.level > alert.previous:
+        lines += _circumstances(alert)
+        healthy = alert.last_healthy_step
+        step = word(language, "never healthy") if healthy is None else healthy
+        lines.append(word(language, "last healthy", step=step))
+        if alert.checkpoint:
+            lines.append(word(language, "checkpoint", name=alert.checkpoint))
+        if alert.level == 3 and not alert.probed:
+            lines.append(word(language, "not probed"))
+    if alert.advice:
+        lines.append(word(language, "what to do", advice=alert.advice))
+    return lines
 
 
 def alert_text(alert: Alert) -> str:
-    """The whole message: what, why, the last healthy step and what to do."""
-    lines = [f"Step {alert.step}: {alert_title(alert)}"]
-    lines += [f"  - {describe(indicator)}" for indicator in alert.indicators]
-    if alert.level > alert.previous:
-        healthy = "none so far" if alert.last_healthy_step is None else alert.last_healthy_step
-        lines.append(f"  last healthy step: {healthy}")
-    if alert.advice:
-        lines.append(f"  what to do: {alert.advice}")
-    return "\n".join(lines)
+    """The whole message."""
+    first = word(alert.language, "step", step=alert.step, title=alert_title(alert))
+    return "\n".join([first, *(f"  - {line}" for line in alert_lines(alert))])
 
 
-def advice(level: int, indicators: tuple[Indicator, ...]) -> str:
-    """What to do at a level, in plain words."""
+def _circumstances(alert: Alert) -> list[str]:
+    language, lines = alert.language, []
+    if alert.since is not None and alert.since < alert.step:
+        lines.append(word(language, "since", step=alert.since))
+    if alert.units and len(alert.units) == alert.unit_count:
+        lines.append(word(language, "all units", count=alert.unit_count))
+    elif alert.units:
+        shown = ", ".join(map(str, alert.units[:_MOST_UNITS]))
+        more = ", …" if len(alert.units) > _MOST_UNITS else ""
+        lines.append(word(language, "units", units=shown + more, count=alert.unit_count))
+    if alert.forecast is not None:
+        lines.append(_forecast(alert.forecast, language))
+    return lines
+
+
+def _forecast(forecast: Forecast, language: str) -> str:
+    key = "forecast open" if forecast.high is None else "forecast"
+    return word(
+        language,
+        key,
+        limit=forecast.limit,
+        step=forecast.step,
+        low=forecast.low,
+        high=forecast.high,
+    )
+
+
+def advice(
+    level: int,
+    indicators: Sequence[Indicator],
+    language: str = "en",
+    beta: tuple[float, float] | None = None,
+) -> str:
+    """What to do at a level, in plain words.
+
+    Args:
+        level: 0 to 3.
+        indicators: what is raised.
+        language: of :data:`collapse_logging.words.LANGUAGES`.
+        beta: its value now and at the last healthy step, if it was told and has risen.
+    """
     names = {indicator.name for indicator in indicators}
-    if level == 0:
-        return ""
-    if level == 1:
-        return "keep watching; nothing needs to be done yet"
-    steps = [
-        "check that the reconstruction term is summed over pixels (or tokens), not averaged",
-        "lower beta or warm it up more slowly",
-        "try free bits or a weaker decoder",
-    ]
-    if "mismatch" in names:
-        steps[2] = "the KL is held up by free bits or an offset: weaken the decoder"
-    head = "stop and restart from before the collapse; " if level == 3 else ""
-    return head + "; ".join(steps)
+    if level < 2:
+        return word(language, "advise watch") if level else ""
+    steps = ["advise stop"] if level == 3 else []
+    ignored = "decoder_ignores_latent" in names and "information" not in names
+    if ignored:
+        steps.append("advise ignored")
+    else:
+        last = "advise floor" if "mismatch" in names else "advise decoder"
+        steps += ["advise sum", "advise beta", last]
+    now, then = beta or (0.0, 0.0)
+    if beta is not None and "advise beta" in steps:
+        steps[steps.index("advise beta")] = "advise beta back"
+    return "; ".join(word(language, key, now=now, then=then) for key in steps)
 
 
-def verdict(report: Report) -> str:
+def verdict(report: Report, language: str = "en") -> str:
     """The end of a run in one line."""
     latents = ", ".join(f"{name} {r.level.name}" for name, r in report.latents.items())
-    healthy = "never" if report.last_healthy_step is None else f"step {report.last_healthy_step}"
-    return (
-        f"{report.level.emoji} verdict at step {report.step}: {report.level.name} ({latents}); "
-        f"last healthy: {healthy}"
+    healthy = word(language, "verdict never")
+    if report.last_healthy_step is not None:
+        healthy = word(language, "verdict step", step=report.last_healthy_step)
+    line = word(
+        language,
+        "verdict",
+        step=report.step,
+        level=report.level.name,
+        latents=latents,
+        healthy=healthy,
     )
+    return f"{report.level.emoji} {line}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,18 @@ from torch.distributions import Distribution
 
 from .arguments import checked_list, require_count
 from .capture import Capture, Latents
-from .posterior import as_posterior, check_mask
+from .delivery import Delivery
+from .posterior import observed
+from .probe import Loss, Probe
 from .report import Report
-from .responses import Response, respond
+from .responses import Response
 from .rules import Rules, resolve_rules
 from .transfer import Transfer, transfer_for
 from .verdict import Judge
-from .window import Layout, Window, check_loss
+from .window import Window, check_scalar
 from .writers import Writer, complete
-from .writers.guard import GuardedWriter
 
+_STATE_VERSION = 2
 _log = logging.getLogger("collapse_logging")
 
 
@@ -41,6 +41,10 @@ class CollapseMonitor:
         rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
         kl_threshold, var_threshold, active_units_threshold, window_size, check_frequency,
             early_stop_patience: override the rules' own; see :class:`Rules`.
+        optional: latents whose level is shown, but ignored by the run's and by responses.
+        probe: takes the batch given to :meth:`step`, gives each sample's loss, ``[batch]``. Then
+            the decoder is asked now and then whether it uses z; see :class:`Probe`.
+        language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
@@ -61,6 +65,9 @@ class CollapseMonitor:
         window_size: int | None = None,
         check_frequency: int | None = None,
         early_stop_patience: int | None = None,
+        optional: Sequence[str] = (),
+        probe: Loss | None = None,
+        language: str | None = None,
         log_dir: str | Path | None = None,
         verbose: bool = True,
         strict: bool = False,
@@ -74,17 +81,21 @@ class CollapseMonitor:
             "early_stop_patience": early_stop_patience,
         }
         self.rules = resolve_rules(rules, overrides)
-        self.report: Report | None = None
         self._check_frequency = self.rules.check_frequency
-        self._strict = strict
-        self._responses = list(checked_list(responses, "responses", callable))
-        given = checked_list(writers, "writers", lambda w: isinstance(w, Writer))
-        self._writers = [GuardedWriter(w, strict) for w in complete(given, log_dir, verbose)]
+        checked_list(responses, "responses", callable)
+        checked_list(writers, "writers", lambda w: isinstance(w, Writer))
+        judge = Judge(self.rules, optional, language)
+        self._delivery = Delivery(judge, complete(writers, log_dir, verbose), responses, strict)
         self._window = Window()
-        self._judge = Judge(self.rules)
+        self._probe = None if probe is None else Probe(probe, strict)
         self._transfer: Transfer | None = None
         self._capture: Capture | None = None
         self._step = 0
+
+    @property
+    def report(self) -> Report | None:
+        """The latest report."""
+        return self._delivery.report
 
     @property
     def check_frequency(self) -> int:
@@ -116,12 +127,7 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"name: expected the latent's name, e.g. 'z', got {name!r}.")
-        posterior = as_posterior(mean, log_variance, latent=name)
-        if mask is not None:
-            check_mask(mask, posterior, latent=name)
-        self._window.observe(name, posterior, mask)
+        self._window.observe(name, observed(name, mean, log_variance, mask), mask)
 
     def watch(self, model: nn.Module, latents: Latents = None) -> CollapseMonitor:
         """Observe a model's latents through forward hooks instead of calling :meth:`observe`.
@@ -139,22 +145,26 @@ class CollapseMonitor:
         return self
 
     def settle(self) -> None:
-        """Decide what ``watch(model)`` found; optional, between forward and backward.
-
-        Raises:
-            ValueError: no module gave a posterior, or several did.
-        """
+        """Decide what ``watch(model)`` found, or raise; optional, between forward and backward."""
         if self._capture is not None:
             self._capture.settle()
 
     def step(
-        self, *, reconstruction_loss: Tensor | float | None = None, step: int | None = None
+        self,
+        *,
+        reconstruction_loss: Tensor | float | None = None,
+        step: int | None = None,
+        beta: Tensor | float | None = None,
+        batch: Any = None,
     ) -> Report | None:
         """Close an optimiser step.
 
         Args:
             reconstruction_loss: this step's, a scalar; it is not waited for.
             step: the training step on the trackers' axis; None counts from 1.
+            beta: weight of the KL at this step, a scalar; then alerts say how far to lower it,
+                and a beta that was just lowered is given time.
+            batch: this step's batch, for ``probe``.
 
         Returns:
             The report, if a check has come to the host; else None.
@@ -162,13 +172,15 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
-        check_loss(reconstruction_loss)
+        check_scalar("reconstruction_loss", reconstruction_loss)
+        check_scalar("beta", beta)
         step = self._step + 1 if step is None else step
         require_count("step", step, at_least=0)
         self.settle()
         self._step = operator.index(step)
-        self._window.end_step(reconstruction_loss, self.check_frequency)
+        self._window.end_step(reconstruction_loss, self.check_frequency, beta)
         if self._window.steps >= self.check_frequency:
+            self._ask_decoder(batch)
             self._send()
         return self._deliver()
 
@@ -184,10 +196,7 @@ class CollapseMonitor:
         """Deliver what is pending, take the hooks off, close the writers and forget them."""
         if self._capture is not None:
             self._capture.remove()
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._writers.clear)
-            for writer in self._writers:
-                stack.callback(writer.close)
+        with self._delivery.closing():
             self.flush()
 
     def __enter__(self) -> CollapseMonitor:
@@ -206,17 +215,22 @@ class CollapseMonitor:
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
         self._deliver(wait=True)
-        parts = {"window": self._window.state_dict(), "judge": self._judge.state_dict()}
-        return {"version": 1, "step": self._step, **parts}
+        judge = self._delivery.judge.state_dict()
+        parts = {"window": self._window.state_dict(), "judge": judge}
+        return {"version": _STATE_VERSION, "step": self._step, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
-        if state.get("version") != 1:
+        if state.get("version") != _STATE_VERSION:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
-        self._step, self._transfer, self._judge = int(state["step"]), None, Judge(self.rules)
+        self._step, self._transfer = int(state["step"]), None
         self._window.load_state_dict(state["window"])
-        self._judge.load_state_dict(state["judge"])
+        self._delivery.judge.load_state_dict(state["judge"])
+
+    def _ask_decoder(self, batch: Any) -> None:
+        if self._probe and self._capture and self._delivery.judge.wants_probe:
+            self._window.probed = self._probe.ask(self._capture, batch)
 
     def _send(self) -> None:
         device = self._window.device
@@ -230,20 +244,5 @@ class CollapseMonitor:
 
     def _deliver(self, wait: bool = False) -> Report | None:
         arrived = [] if self._transfer is None else self._transfer.poll(wait)
-        emitted = [self._emit(vector, *tag) for vector, tag in arrived]
-        return self.report if any(emitted) else None
-
-    def _emit(self, vector: Tensor, layout: Layout, step: int, steps: int) -> bool:
-        report = self._judge.report(vector, layout, step, steps)
-        seen = [latent.measures for latent in report.latents.values()]
-        if not any(values["samples"] or values.get("nonfinite") for values in seen):
-            return False  # no latent was observed in this window
-        if self.report is None:
-            for writer in self._writers:
-                writer.open(asdict(self.rules))
-        self.report = report
-        for writer in self._writers:
-            writer.write(report)
-        for response in self._responses:
-            respond(response, report, self._strict)
-        return True
+        told = [self._delivery.deliver(lay.split(v), *at) for v, (lay, *at) in arrived]
+        return self.report if any(told) else None

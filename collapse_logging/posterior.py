@@ -97,6 +97,25 @@ def as_posterior(
     return posterior
 
 
+def observed(
+    name: str,
+    mean: Tensor | Distribution,
+    log_variance: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Posterior:
+    """The posterior of one observation, its name and mask checked, too; see :func:`as_posterior`.
+
+    Raises:
+        TypeError, ValueError: not a name, a posterior or a mask.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name: expected the latent's name, e.g. 'z', got {name!r}.")
+    posterior = as_posterior(mean, log_variance, latent=name)
+    if mask is not None:
+        check_mask(mask, posterior, latent=name)
+    return posterior
+
+
 def check_mask(mask: object, posterior: Posterior, *, latent: str = "z") -> None:
     """Raise unless the mask is a tensor ``[batch]`` or ``[batch, positions]``."""
     batch, positions = posterior.mean.shape[0], posterior.positions_and_units[0]

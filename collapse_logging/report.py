@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .messages import alert_text, alert_title, describe
+from .messages import alert_lines, alert_text, alert_title, describe
 
 Vector = NDArray[np.float64]
 
@@ -54,6 +54,23 @@ class Indicator:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """When a falling information will be below a limit, if it goes on as it did.
+
+    Attributes:
+        step: the most likely training step.
+        low: the earliest, of a 95 % interval.
+        high: the latest; None where the fall is too uncertain to say.
+        limit: the limit, nats.
+    """
+
+    step: int
+    low: int
+    high: int | None
+    limit: float
+
+
+@dataclass(frozen=True)
 class Alert:
     """A change of a latent's level.
 
@@ -66,6 +83,14 @@ class Alert:
         last_healthy_step: last step at which every latent was healthy, None if none ever was.
         advice: what to do about it, in plain words.
         kind: ``"collapse"``, or ``"explosion"`` for its opposite, which leaves the level alone.
+        since: step of the first check in a row at which something was wrong.
+        units: indices of the units that carry nothing (a signal fraction of at most 0.05).
+        unit_count: units of the latent.
+        forecast: when the information will be below its limit, where it is falling.
+        probed: the decoder was probed and confirms the level.
+        checkpoint: file name of the last healthy checkpoint, if one is kept.
+        optional: the latent was declared optional; the run's level and responses ignore it.
+        language: of title and text, see :mod:`collapse_logging.words`.
     """
 
     step: int
@@ -76,6 +101,14 @@ class Alert:
     last_healthy_step: int | None = None
     advice: str = ""
     kind: str = "collapse"
+    since: int | None = None
+    units: tuple[int, ...] = ()
+    unit_count: int = 0
+    forecast: Forecast | None = None
+    probed: bool = False
+    checkpoint: str | None = None
+    optional: bool = False
+    language: str = "en"
 
     @property
     def title(self) -> str:
@@ -84,8 +117,13 @@ class Alert:
 
     @property
     def text(self) -> str:
-        """The whole message: what, why, the last healthy step and what to do."""
+        """The whole message: what, why, since when, the last healthy step and what to do."""
         return alert_text(self)
+
+    @property
+    def lines(self) -> list[str]:
+        """The message below its title, line by line."""
+        return alert_lines(self)
 
 
 @dataclass(frozen=True)
@@ -113,7 +151,7 @@ class Report:
     Attributes:
         step: training step at which the window ended.
         check: how many checks came before it.
-        level: the worst level of its latents.
+        level: the worst level of its latents, those aside that were declared optional.
         latents: one :class:`LatentReport` a name.
         alerts: changes of level at this check.
         measures: what belongs to the run and not to a latent (``reconstruction_loss``).
@@ -167,6 +205,12 @@ def alert_to_dict(alert: Alert) -> dict[str, Any]:
         "previous": alert.previous.name,
         "level": alert.level.name,
         "last_healthy_step": alert.last_healthy_step,
+        "since": alert.since,
+        "units": list(alert.units),
+        "forecast": None if alert.forecast is None else asdict(alert.forecast),
+        "probed": alert.probed,
+        "checkpoint": alert.checkpoint,
+        "optional": alert.optional,
         "advice": alert.advice,
         "indicators": [_indicator_to_dict(indicator) for indicator in alert.indicators],
     }

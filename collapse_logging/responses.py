@@ -17,7 +17,13 @@ _log = logging.getLogger("collapse_logging")
 
 
 class CheckResponse(ABC):
-    """A response that must also see the checks that raise no alert."""
+    """A response that must also see the checks that raise no alert.
+
+    Attributes:
+        checkpoint: the file that holds the last healthy model, if this response keeps one.
+    """
+
+    checkpoint: Path | None = None
 
     @abstractmethod
     def on_report(self, report: Report) -> None:
@@ -31,13 +37,15 @@ class CheckResponse(ABC):
 def respond(response: Response, report: Report, strict: bool = False) -> None:
     """Give a response one report; what it raises is logged, call by call, and training goes on.
 
+    Alerts of latents that were declared optional are left out.
+
     Args:
         response: the response.
         report: a check's.
         strict: raise instead, for tests and CI.
     """
     calls: list[tuple[Callable[..., None], Report | Alert]]
-    calls = [(response, alert) for alert in report.alerts]
+    calls = [(response, alert) for alert in report.alerts if not alert.optional]
     if isinstance(response, CheckResponse):
         calls.insert(0, (response.on_report, report))
     for call, argument in calls:
@@ -69,7 +77,6 @@ class KeepLastHealthy(CheckResponse):
         every: int = 10,
     ) -> None:
         self.directory = Path(directory)
-        self.kept: Path | None = None
         self._save = save
         self._every = every
         self._kept_at = -every
@@ -79,22 +86,22 @@ class KeepLastHealthy(CheckResponse):
         """Renew the checkpoint if this check is healthy and the last one is old enough."""
         if not report.healthy or report.check - self._kept_at < self._every:
             return
-        old = self.kept
-        self.kept = self._write(f"last_healthy_step_{report.step}.ckpt")
+        old = self.checkpoint
+        self.checkpoint = self._write(f"last_healthy_step_{report.step}.ckpt")
         self._kept_at = report.check
-        if old is not None and old != self.kept:
+        if old is not None and old != self.checkpoint:
             old.unlink(missing_ok=True)
 
     def __call__(self, alert: Alert) -> None:
         """At red: give the healthy checkpoint its final name and save the state at the alarm."""
         if alert.level is not Level.RED or alert.kind != "collapse":
             return
-        if self.kept is not None and self.kept.exists():
-            name = self.kept.name.replace("last_healthy", "model_before_collapse")
-            final = self.kept.with_name(name)
-            os.replace(self.kept, final)
+        if self.checkpoint is not None and self.checkpoint.exists():
+            name = self.checkpoint.name.replace("last_healthy", "model_before_collapse")
+            final = self.checkpoint.with_name(name)
+            os.replace(self.checkpoint, final)
             _log.warning("💾 the model from before the collapse is %s", final)
-            self.kept = None
+            self.checkpoint = None
             self._kept_at = -self._every
         if alert.step != self._alarm_step:
             self._alarm_step = alert.step

@@ -56,10 +56,10 @@ class Rules:
     check_frequency: int = 50
     early_stop_patience: int = 200
     information_limit: float = 0.5
-    information_per_dimension: float = 0.02
+    information_per_dimension: float = 0.005
     growth_limit: float = 2.0
     confirm_checks: int = 3
-    skip_checks: int = 1
+    skip_checks: int = 2
     recovery_checks: int = 3
     ignore: tuple[str, ...] = ()
     literal: bool = False
@@ -113,6 +113,7 @@ class Rules:
         found = self._information_indicators(measures, limit)
         variance, fraction = measures["posterior_variance"], measures["active_fraction"]
         rise, t = reconstruction_trend or (0.0, 0.0)
+        gap, noise = measures.get("decoder_gap", 0.0), 3.0 * measures.get("decoder_gap_error", -1.0)
         tests = (
             ("kl", measures["kl"], self.kl_threshold, measures["kl"] < self.kl_threshold),
             ("variance", variance, self.var_threshold, abs(variance - 1.0) < self.var_threshold),
@@ -123,6 +124,7 @@ class Rules:
                 fraction < self.active_units_threshold,
             ),
             ("reconstruction_trend", rise, _RISE, rise > _RISE and t > _RISE_T),
+            ("decoder_ignores_latent", gap, noise, gap <= noise),
         )
         return found + [
             Indicator(name, value, edge) for name, value, edge, raised in tests if raised
@@ -173,8 +175,7 @@ PRESETS = {
         window_size=50,
         check_frequency=20,
         early_stop_patience=100,
-        confirm_checks=4,  # windows of 20 steps are noisy,
-        skip_checks=4,  # and the first 80 steps say how the weights were drawn
+        confirm_checks=7,  # windows of 20 steps are noisy
     ),
     "manual": Rules(literal=True),
 }

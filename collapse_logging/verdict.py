@@ -4,57 +4,108 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
-
 from . import measures
+from .alerts import Scene, explosion_alert, level_alert
+from .arguments import checked_list, require_one_of
 from .levels import Standing
-from .messages import advice
 from .report import Alert, Indicator, LatentReport, Level, Report
+from .rows import Shape
 from .rules import Rules
+from .snapshot import Seen, Snapshot
 from .statistics import Statistics
-from .window import Layout
+from .words import LANGUAGES, default_language
+
+ENOUGH_SAMPLES = 32
+"""Windows of fewer samples are merged with the last ones. More would be smoother and later: merged
+up to 1,024 samples no benchmark training was judged better and late collapses 100 to 300 steps
+later, see benchmarks/detection."""
+
+_MOST_MERGED = 8
+
+_PROBE_EVERY = 10
+"""Checks from one probe of the decoder to the next while nothing is suspected."""
 
 
 class Judge:
-    """Holds each latent's standing and turns windows into reports, in order."""
+    """Holds each latent's standing and turns windows into reports, in order.
 
-    def __init__(self, rules: Rules) -> None:
+    Args:
+        rules: limits and counts.
+        optional: latents whose level the run's level ignores.
+        language: of the alerts; None: the environment's.
+
+    Raises:
+        TypeError, ValueError: ``optional`` is no list of names, the language is not known.
+    """
+
+    def __init__(
+        self, rules: Rules, optional: Sequence[str] = (), language: str | None = None
+    ) -> None:
         self.rules = rules
+        self.optional = frozenset(
+            checked_list(optional, "optional", lambda name: isinstance(name, str))
+        )
+        self.language = default_language() if language is None else language
+        require_one_of("language", self.language, LANGUAGES)
         self.checks = 0
         self.last_healthy_step: int | None = None
+        self._healthy_beta = math.nan
         self._standings: dict[str, Standing] = {}
+        self._recent: dict[str, deque[Statistics]] = {}
         self._exploding: dict[str, bool] = {}
         self._losses: deque[float] = deque(maxlen=rules.window_size)
 
-    def report(self, vector: Tensor, layout: Layout, step: int, steps: int) -> Report:
+    @property
+    def wants_probe(self) -> bool:
+        """Whether the decoder should be probed for the next check."""
+        suspected = any(standing.suspected for standing in self._standings.values())
+        return suspected or self.checks % _PROBE_EVERY == _PROBE_EVERY - 1
+
+    def report(self, snapshot: Snapshot, step: int, steps: int) -> Report:
         """Judge one window, and remember what the next one needs.
 
         Args:
-            vector: the packed window, on the host.
-            layout: how to read it.
+            snapshot: the window.
             step: training step at which it ended.
             steps: training steps in it.
         """
-        found, losses = layout.split(vector)
-        seen = [loss for loss in losses.tolist() if math.isfinite(loss)]
+        seen = [loss for loss in snapshot.losses if math.isfinite(loss)]
         self._losses.extend(seen)
         trend = measures.trend(list(self._losses)) if seen else None
-        before = dict(self._standings)
+        before = {name: standing.level for name, standing in self._standings.items()}
         latents = {
-            name: self._latent(name, statistics, bound, cap, trend)
-            for name, (statistics, bound, cap) in found.items()
+            name: self._latent(name, latent, trend, step, snapshot.beta)
+            for name, latent in snapshot.latents.items()
         }
-        self._note_health(latents, found, step)
-        alerts = [a for name in latents for a in self._alerts(name, latents[name], before, step)]
+        self._note_health(latents, snapshot, step)
+        scene = Scene(
+            self.language, step, snapshot.beta, self.last_healthy_step, self._healthy_beta
+        )
+        alerts = [
+            alert
+            for name, latent in latents.items()
+            for alert in self._alerts(
+                name,
+                latent,
+                before.get(name, Level.OK),
+                scene,
+                self._limit(snapshot.latents[name]),
+            )
+        ]
+        levels = [latent.level for name, latent in latents.items() if name not in self.optional]
+        values = {"reconstruction_loss": sum(seen) / len(seen) if seen else math.nan}
+        values["beta"] = snapshot.beta
         report = Report(
             step=step,
             check=self.checks,
-            level=max((latent.level for latent in latents.values()), default=Level.OK),
+            level=max(levels, default=Level.OK),
             latents=latents,
             alerts=tuple(alerts),
-            measures={"reconstruction_loss": sum(seen) / len(seen)} if seen else {},
+            measures={name: value for name, value in values.items() if math.isfinite(value)},
             steps=steps,
             last_healthy_step=self.last_healthy_step,
         )
@@ -66,8 +117,13 @@ class Judge:
         return {
             "checks": self.checks,
             "last_healthy_step": self.last_healthy_step,
+            "healthy_beta": self._healthy_beta,
             "losses": list(self._losses),
             "exploding": dict(self._exploding),
+            "recent": {
+                name: [{"shape": list(w.shape), "sums": w.pack()} for w in windows]
+                for name, windows in self._recent.items()
+            },
             "standings": {name: s.to_dict() for name, s in self._standings.items()},
         }
 
@@ -75,21 +131,26 @@ class Judge:
         """Continue from :meth:`state_dict`."""
         self.checks = int(state["checks"])
         self.last_healthy_step = state["last_healthy_step"]
-        self._losses.extend(state["losses"])
+        self._healthy_beta = float(state["healthy_beta"])
+        self._losses = deque(state["losses"], maxlen=self.rules.window_size)
         self._exploding = dict(state["exploding"])
+        for name, kept in state["recent"].items():
+            windows = (Statistics.unpack(w["sums"], Shape(*w["shape"])) for w in kept)
+            self._recent[name] = deque(windows, maxlen=_MOST_MERGED - 1)
         self._standings = {n: Standing.from_dict(s) for n, s in state["standings"].items()}
 
     def _latent(
         self,
         name: str,
-        statistics: Statistics,
-        bound: float,
-        cap: float,
+        seen: Seen,
         trend: tuple[float, float] | None,
+        step: int,
+        beta: float,
     ) -> LatentReport:
+        statistics = self._merged(name, seen.statistics)
         values = measures.scalars(statistics)
-        if "information" in values and math.isfinite(bound):
-            values |= {"mutual_information": bound, "mutual_information_cap": cap}
+        if "information" in values:
+            values |= {key: v for key, v in seen.extras.items() if math.isfinite(v)}
         per_unit = measures.per_unit(statistics)
         dimensions = measures.dimensions(statistics)
         standing = self._standings.get(name, Standing())
@@ -97,50 +158,46 @@ class Judge:
         if values["samples"] or values.get("nonfinite"):
             raised = self.rules.indicators(values, per_unit, dimensions, trend)
             indicators = raised if standing.checks >= self.rules.skip_checks else ()
-            standing = standing.after(self.rules, values, raised, dimensions)
+            standing = standing.after(self.rules, values, raised, dimensions, step, beta)
         self._standings[name] = standing
         return LatentReport(standing.level, values, per_unit, indicators)
 
-    def _note_health(
-        self,
-        latents: dict[str, LatentReport],
-        found: dict[str, tuple[Statistics, float, float]],
-        step: int,
-    ) -> None:
-        healthy = bool(latents) and all(
+    def _merged(self, name: str, window: Statistics) -> Statistics:
+        """The window with the last ones, until there are enough samples; growth is its own."""
+        recent = self._recent.setdefault(name, deque(maxlen=_MOST_MERGED - 1))
+        if any(earlier.units != window.units for earlier in recent):
+            recent.clear()
+        merged = window
+        for earlier in reversed(recent):
+            if measures.samples(merged) >= ENOUGH_SAMPLES:
+                break
+            merged = merged.merge(earlier)
+        recent.append(window)
+        merged.growth_sums = window.growth_sums
+        return merged
+
+    def _note_health(self, latents: dict[str, LatentReport], snapshot: Snapshot, step: int) -> None:
+        watched = {name: v for name, v in latents.items() if name not in self.optional}
+        healthy = bool(watched) and all(
             latent.level is Level.OK
-            and latent.measures.get("information", 0.0)
-            >= self.rules.small_information(measures.dimensions(found[name][0]))
-            for name, latent in latents.items()
+            and latent.measures.get("information", 0.0) >= self._limit(snapshot.latents[name])
+            for name, latent in watched.items()
         )
         if healthy:
-            self.last_healthy_step = step
+            self.last_healthy_step, self._healthy_beta = step, snapshot.beta
+
+    def _limit(self, seen: Seen) -> float:
+        return self.rules.small_information(measures.dimensions(seen.statistics))
 
     def _alerts(
-        self, name: str, latent: LatentReport, before: dict[str, Standing], step: int
+        self, name: str, latent: LatentReport, previous: Level, scene: Scene, limit: float
     ) -> list[Alert]:
         alerts = []
-        previous = before.get(name, Standing()).level
         if latent.level is not previous:
-            told = advice(latent.level, latent.indicators)
-            shown = latent.indicators if latent.level else ()
-            alerts.append(
-                Alert(step, name, previous, latent.level, shown, self.last_healthy_step, told)
-            )
-        explosion = tuple(i for i in latent.indicators if i.name == "explosion")
+            standing = self._standings[name]
+            alerts.append(level_alert(name, latent, previous, standing, scene, limit))
+        explosion = explosion_alert(name, latent, scene)
         if explosion and not self._exploding.get(name):
-            told = "lower the learning rate, clip gradients or bound ln sigma^2"
-            alerts.append(
-                Alert(
-                    step,
-                    name,
-                    latent.level,
-                    latent.level,
-                    explosion,
-                    self.last_healthy_step,
-                    told,
-                    kind="explosion",
-                )
-            )
-        self._exploding[name] = bool(explosion)
-        return alerts
+            alerts.append(explosion)
+        self._exploding[name] = explosion is not None
+        return [replace(alert, optional=name in self.optional) for alert in alerts]

@@ -11,6 +11,7 @@ import logging
 import math
 import numbers
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 from .pairs import mutual_information
 from .posterior import Posterior
 from .rows import Shape
+from .snapshot import Layout
 from .statistics import Statistics
 
 _MOST_PENDING = 16
@@ -53,31 +55,15 @@ class _Gathered:
     last: Posterior | None = None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a packed window is to be read: the latents in order, and how many losses follow."""
-
-    latents: dict[str, Shape]
-    losses: int
-
-    def split(self, vector: Tensor) -> tuple[dict[str, tuple[Statistics, float, float]], Tensor]:
-        """Per latent its statistics, mutual information and its cap; then the step losses."""
-        found, start = {}, 0
-        for name, shape in self.latents.items():
-            end = start + shape.size
-            bound, cap = vector[end : end + 2].tolist()
-            found[name] = (Statistics.unpack(vector[start:end], shape), bound, cap)
-            start = end + 2
-        return found, vector[start:]
-
-
 class Window:
     """Gathers all latents and the reconstruction loss of the steps since the last check."""
 
     def __init__(self) -> None:
         self.steps = 0
         self._latents: dict[str, _Gathered] = {}
+        self.probed: Mapping[str, Tensor] = {}
         self._losses: Tensor | None = None
+        self._beta: Tensor | float = math.nan
         self._generator: torch.Generator | None = None
         self._packed = 0
         self._warned: set[str] = set()
@@ -106,25 +92,35 @@ class Window:
             self._absorb(name, gathered, ready or list(gathered.pending))
         gathered.pending.append(observation)
 
-    def end_step(self, loss: Tensor | float | None, frequency: int) -> None:
-        """Close an optimiser step: update the sums of every latent, note the loss."""
+    def end_step(
+        self, loss: Tensor | float | None, frequency: int, beta: Tensor | float | None = None
+    ) -> None:
+        """Close an optimiser step: update the sums of every latent, note the loss and beta."""
         for name, gathered in self._latents.items():
             gathered.last = None
             self._absorb(name, gathered, list(gathered.pending))
             gathered.statistics.end_step()
         if loss is not None:
             self._note_loss(loss, frequency)
+        self._beta = math.nan if beta is None else beta
         self.steps += 1
 
     def pack(self) -> tuple[Tensor, Layout]:
-        """The window as one fp32 vector on the device, and how to read it."""
+        """The window as one fp32 vector on the device, and how to read it.
+
+        ``probed`` holds each latent's decoder gap and its error, ``[2]`` in nats, if the decoder
+        was probed for this check; it is used up.
+        """
         self._packed += 1
-        parts = []
-        for gathered in self._latents.values():
-            parts += [gathered.statistics.pack(), self._mutual_information(gathered)]
+        parts, probed = [], self.probed
+        self.probed = {}
+        for name, gathered in self._latents.items():
+            gap = probed.get(name, torch.full((2,), math.nan))
+            parts += [gathered.statistics.pack(), self._mutual_information(gathered), gap]
         losses = torch.empty(0) if self._losses is None else self._losses[: self.steps]
+        beta = torch.as_tensor(self._beta, dtype=torch.float32).detach().reshape(1)
         shapes = {name: gathered.statistics.shape for name, gathered in self._latents.items()}
-        vector = torch.cat([part.to(parts[0].device) for part in [*parts, losses]])
+        vector = torch.cat([part.to(parts[0].device) for part in [*parts, losses, beta]])
         return vector, Layout(shapes, losses.numel())
 
     def reset(self) -> None:
@@ -224,18 +220,17 @@ class Window:
             _log.warning(message)
 
 
-def check_loss(loss: object) -> None:
-    """Raise unless a step's reconstruction loss is a number, a tensor of one element or None."""
-    if isinstance(loss, Tensor) and not loss.is_complex():
-        if loss.numel() != 1:
+def check_scalar(name: str, value: object) -> None:
+    """Raise unless a step's value is a number, a tensor of one element or None."""
+    if isinstance(value, Tensor) and not value.is_complex():
+        if value.numel() != 1:
             raise ValueError(
-                f"reconstruction_loss: expected a scalar, got {list(loss.shape)}; take its mean "
-                "or sum first."
+                f"{name}: expected a scalar, got {list(value.shape)}; take its mean or sum first."
             )
-    elif loss is not None and not isinstance(loss, numbers.Real):
+    elif value is not None and not isinstance(value, numbers.Real):
         raise TypeError(
-            f"reconstruction_loss: expected a number or a scalar tensor, got {loss!r}; take the "
-            "step's mean or sum."
+            f"{name}: expected a number or a scalar tensor, got {value!r}; take the step's mean "
+            "or sum."
         )
 
 

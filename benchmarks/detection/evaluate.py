@@ -20,7 +20,7 @@ import numpy as np
 from collapse_logging.rules import PRESETS
 
 from .baselines import BASELINES
-from .replay import Record, Series, informative, replay
+from .replay import Record, Series, Told, informative, replay
 from .truth import AMBIGUOUS, COLLAPSED, COLLAPSED_GAP, ERRORS, HEALTHY, IGNORES
 
 ORANGE, RED = 2, 3
@@ -42,7 +42,7 @@ DETECTORS: dict[str, Detector] = {
 _PATIENT = dataclasses.replace(PRESETS["default"], recovery_checks=1)
 
 ABLATIONS: dict[str, Detector] = {
-    "without growth": lambda record: replay(record, hide_growth=True),
+    "without growth": lambda record: replay(record, told=Told(growth=False)),
     "without hysteresis": lambda record: replay(record, _PATIENT),
     "literal manual preset": lambda record: replay(record, "manual"),
 }

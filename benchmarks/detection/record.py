@@ -20,16 +20,19 @@ from torch import Tensor
 
 from collapse_logging import CollapseMonitor
 from collapse_logging.report import Report
+from collapse_logging.snapshot import Snapshot
 from collapse_logging.verdict import Judge
-from collapse_logging.window import Layout
 
 from . import truth
 from .cases import Case
 from .families import HeldOut, Run, Step, build
+from .families.base import Observe
 from .families.linear import Linear, active_in_closed_form
 
 CACHE = Path(__file__).parent / ".cache"
 PACES = ("default", "fast")
+NOT_UPCAST = "bf16"
+"""Pace of the default rule whose sums are kept in the model's own type, for the ablation."""
 BASELINE_EVERY = 50
 
 
@@ -38,17 +41,34 @@ class RecordingJudge(Judge):
 
     def __init__(self, judge: Judge) -> None:
         super().__init__(judge.rules)
-        self.windows: list[tuple[int, int, Any]] = []
+        self.windows: list[tuple[int, int, Snapshot]] = []
         self.levels: list[int] = []
-        self.layout: Layout | None = None
 
-    def report(self, vector: Tensor, layout: Layout, step: int, steps: int) -> Report:
+    def report(self, snapshot: Snapshot, step: int, steps: int) -> Report:
         """Keep, then judge."""
-        self.layout = layout
-        self.windows.append((step, steps, vector.numpy().copy()))
-        report = super().report(vector, layout, step, steps)
+        self.windows.append((step, steps, snapshot))
+        report = super().report(snapshot, step, steps)
         self.levels.append(int(report.level))
         return report
+
+    def arrays(self) -> dict[str, Any]:
+        """``checks`` ``[checks, 2]``, ``levels``, ``beta``, and per latent ``[checks, size]``."""
+        snapshots = [snapshot for _, _, snapshot in self.windows]
+        found = {
+            "checks": np.array([window[:2] for window in self.windows]),
+            "levels": np.array(self.levels),
+            "losses": np.array([snapshot.losses for snapshot in snapshots], np.float32),
+        }
+        for name in snapshots[0].latents:
+            seen = [snapshot.latents[name] for snapshot in snapshots]
+            found[f"{name}/sums"] = np.stack([s.statistics.pack().numpy() for s in seen])
+            found[f"{name}/extras"] = np.array([list(s.extras.values()) for s in seen], np.float32)
+        return found
+
+    def shapes(self) -> dict[str, list[int]]:
+        """Shape of each latent's statistics."""
+        _, _, last = self.windows[-1]
+        return {name: list(seen.statistics.shape) for name, seen in last.latents.items()}
 
 
 class Streams:
@@ -120,17 +140,15 @@ def record(case: Case) -> float:
     began = time.perf_counter()
     run = build(case)
     monitors = {pace: CollapseMonitor(rules=pace, verbose=False) for pace in PACES}
+    if case["precision"] == "bf16":
+        monitors[NOT_UPCAST] = CollapseMonitor(verbose=False)
     judges = {pace: RecordingJudge(monitor._judge) for pace, monitor in monitors.items()}
     for pace, monitor in monitors.items():
         monitor._judge = judges[pace]
     arrays, about = _train(case, run, monitors)
     for pace, judge in judges.items():
-        arrays[f"{pace}/checks"] = np.array([w[:2] for w in judge.windows])
-        arrays[f"{pace}/vectors"] = np.stack([w[2] for w in judge.windows])
-        arrays[f"{pace}/levels"] = np.array(judge.levels)
-        assert judge.layout is not None
-        shapes = {name: list(shape) for name, shape in judge.layout.latents.items()}
-        about[f"{pace}/layout"] = {"latents": shapes, "losses": judge.layout.losses}
+        arrays |= {f"{pace}/{name}": values for name, values in judge.arrays().items()}
+        about[f"{pace}/shapes"] = judge.shapes()
     about["seconds"] = time.perf_counter() - began
     _write(case, arrays, about)
     return float(about["seconds"])
@@ -140,14 +158,11 @@ def _train(
     case: Case, run: Run, monitors: dict[str, CollapseMonitor]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     streams, truths = Streams(), {name: [] for name in case["latents"]}
-    probes: dict[str, list[Any]] = {pace: [] for pace in PACES}
+    probes: dict[str, list[Any]] = {pace: [] for pace in monitors}
     evaluated = list(range(0, case.steps + 1, truth.EVALUATE_EVERY))
     _evaluate(run, truths)
 
-    def observe(name: str, mean: Tensor, log_variance: Tensor) -> None:
-        for monitor in monitors.values():
-            monitor.observe(name, mean, log_variance)
-
+    observe = _observer(monitors)
     for step in range(1, case.steps + 1):
         seen = run.train_step(step, observe)
         streams.add(step, seen)
@@ -165,6 +180,22 @@ def _train(
         arrays["unit_gaps"] = run.unit_gaps().numpy()
         about["active_in_closed_form"] = active_in_closed_form(beta, case["sigma"], case["units"])
     return arrays, about
+
+
+def _observer(monitors: dict[str, CollapseMonitor]) -> Observe:
+    def observe(name: str, mean: Tensor, log_variance: Tensor) -> None:
+        for pace, monitor in monitors.items():
+            monitor.observe(name, mean, log_variance)
+            if pace == NOT_UPCAST:
+                _keep_in_bf16(monitor, name)
+
+    return observe
+
+
+def _keep_in_bf16(monitor: CollapseMonitor, name: str) -> None:
+    statistics = monitor._window._latents[name].statistics
+    if statistics.sums.dtype != torch.bfloat16:
+        statistics.sums = statistics.sums.bfloat16()
 
 
 def _evaluate(run: Run, truths: dict[str, list[dict[str, float]]]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..messages import describe
 from ..report import Alert, Level
 from .base import printable, sign
 
@@ -38,14 +37,8 @@ def _cells(alert: Alert) -> tuple[str, str, str, str]:
 
 
 def _in_full(alert: Alert) -> list[str]:
-    lines = [f"**{sign(alert)} {escape(f'Step {alert.step}: {alert.title}')}**", ""]
-    lines += [f"- {escape(describe(indicator))}" for indicator in alert.indicators]
-    if alert.level > alert.previous:
-        healthy = "none so far" if alert.last_healthy_step is None else alert.last_healthy_step
-        lines.append(f"- last healthy step: {healthy}")
-    if alert.advice:
-        lines.append(f"- what to do: {escape(alert.advice)}")
-    return lines
+    title = alert.text.split("\n", 1)[0]
+    return [f"**{sign(alert)} {escape(title)}**", "", *(f"- {escape(x)}" for x in alert.lines)]
 
 
 def _unbroken(text: str) -> str:

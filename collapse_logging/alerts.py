@@ -1,0 +1,96 @@
+"""An alert: what changed, why, since when, which units, what comes, what to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .forecast import forecast
+from .levels import DEAD, Standing
+from .measures import INFORMATIVE_FRACTION
+from .messages import advice
+from .report import Alert, LatentReport, Level
+from .words import word
+
+
+class Scene(NamedTuple):
+    """What an alert must know of the run.
+
+    Attributes:
+        language: of the alerts.
+        step: training step of the check.
+        beta: weight of the KL now, NaN if it is not known.
+        healthy_step: last step at which every latent carried information, or None.
+        healthy_beta: the weight then.
+    """
+
+    language: str
+    step: int
+    beta: float
+    healthy_step: int | None
+    healthy_beta: float
+
+
+def level_alert(
+    name: str,
+    latent: LatentReport,
+    previous: Level,
+    standing: Standing,
+    scene: Scene,
+    limit: float,
+) -> Alert:
+    """The alert of a latent whose level has changed.
+
+    Args:
+        name: the latent.
+        latent: its report at this check.
+        previous: its level before.
+        standing: its standing after the check.
+        scene: the run.
+        limit: nats below which information is small.
+    """
+    worse = latent.level > previous
+    shown = latent.indicators if latent.level else ()
+    risen = scene.beta > scene.healthy_beta  # NaN is never greater
+    betas = (scene.beta, scene.healthy_beta) if risen else None
+    below = limit if latent.measures.get("information", 0.0) > limit else DEAD * limit
+    return Alert(
+        scene.step,
+        name,
+        previous,
+        latent.level,
+        shown,
+        scene.healthy_step,
+        advice(latent.level, shown, scene.language, betas),
+        since=standing.since if worse else None,
+        units=silent_units(latent) if worse else (),
+        unit_count=len(latent.per_unit["mean_variance"]),
+        forecast=forecast(standing.history, below) if worse else None,
+        probed="decoder_gap" in latent.measures,
+        language=scene.language,
+    )
+
+
+def explosion_alert(name: str, latent: LatentReport, scene: Scene) -> Alert | None:
+    """The alert of a latent that diverges, or None; the level is left alone."""
+    found = tuple(i for i in latent.indicators if i.name == "explosion")
+    if not found:
+        return None
+    return Alert(
+        scene.step,
+        name,
+        latent.level,
+        latent.level,
+        found,
+        scene.healthy_step,
+        word(scene.language, "advise explosion"),
+        kind="explosion",
+        language=scene.language,
+    )
+
+
+def silent_units(latent: LatentReport) -> tuple[int, ...]:
+    """Units that carry nothing: a signal fraction of at most 0.05 (see ``informative_units``)."""
+    signal, variance = latent.per_unit["mean_variance"], latent.per_unit["posterior_variance"]
+    return tuple(np.flatnonzero(~(signal > INFORMATIVE_FRACTION * (signal + variance))).tolist())

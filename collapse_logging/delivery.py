@@ -1,0 +1,74 @@
+"""From a window on the host to people: judged, written by every writer, answered by responses."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .report import Report
+from .responses import CheckResponse, Response, respond
+from .snapshot import Snapshot
+from .verdict import Judge
+from .writers import Writer
+from .writers.guard import GuardedWriter
+
+
+class Delivery:
+    """Judges windows in order and hands the reports on.
+
+    Args:
+        judge: turns a window into a report.
+        writers: where reports go, complete.
+        responses: called with each alert of a latent that is not optional.
+        strict: raise what a writer or a response raises.
+    """
+
+    def __init__(
+        self, judge: Judge, writers: Sequence[Writer], responses: Sequence[Response], strict: bool
+    ) -> None:
+        self.judge = judge
+        self.report: Report | None = None
+        self._writers = [GuardedWriter(writer, strict) for writer in writers]
+        self._responses = list(responses)
+        self._strict = strict
+
+    def deliver(self, snapshot: Snapshot, step: int, steps: int) -> bool:
+        """Judge a window and hand its report on; False if no latent was observed in it."""
+        report = self.judge.report(snapshot, step, steps)
+        seen = [latent.measures for latent in report.latents.values()]
+        if not any(values["samples"] or values.get("nonfinite") for values in seen):
+            return False
+        report = self._with_checkpoint(report)
+        if self.report is None:
+            for writer in self._writers:
+                writer.open(self._settings())
+        self.report = report
+        for writer in self._writers:
+            writer.write(report)
+        for response in self._responses:
+            respond(response, report, self._strict)
+        return True
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """After the block, whatever happens in it, close the writers and forget them."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._writers.clear)
+            for writer in self._writers:
+                stack.callback(writer.close)
+            yield
+
+    def _settings(self) -> dict[str, Any]:
+        optional = sorted(self.judge.optional)
+        return asdict(self.judge.rules) | ({"optional": optional} if optional else {})
+
+    def _with_checkpoint(self, report: Report) -> Report:
+        """Alerts name the file that a response keeps for the last healthy step."""
+        kept = (r.checkpoint for r in self._responses if isinstance(r, CheckResponse))
+        name = next((Path(path).name for path in kept if path), None)
+        if name is None or not report.alerts:
+            return report
+        return replace(report, alerts=tuple(replace(a, checkpoint=name) for a in report.alerts))
