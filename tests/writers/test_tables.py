@@ -9,7 +9,8 @@ from tensorboard.plugin_util import markdown_to_safe_html
 
 from collapse_logging import Alert, Indicator, Level, Report
 from collapse_logging.writers import TensorBoardWriter
-from collapse_logging.writers.tables import about, alerts_table
+from collapse_logging.writers.about import about
+from collapse_logging.writers.tables import alerts_table
 from tests.lightning.readers import events, text
 
 RAISED = (
