@@ -87,7 +87,7 @@ class TensorBoardWriter(Writer):
             self._write(report)
         except OSError:
             if self._folder is not None:
-                self._writer = None
+                self._writer, self._on_dashboard = None, []
             raise
         self._write_dashboard(list(report.latents))
 
