@@ -106,7 +106,11 @@ def about(settings: Mapping[str, Any]) -> str:
             *_table(("level", "what it means", "what to do"), levels),
             "",
             _VIEWS,
+            "**What each number is**",
+            "",
             *_table(("number", "what it is", "in a collapse"), measures),
+            "",
+            "**Settings in force**",
             "",
             *_table(("setting", "value", "what it is"), rows),
         ]

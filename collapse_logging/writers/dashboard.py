@@ -25,7 +25,8 @@ def layout(latents: Sequence[str], prefix: str = "collapse") -> dict[str, Charts
     """
     title = "Posterior collapse" if prefix == "collapse" else f"Posterior collapse ({prefix})"
     if len(latents) == 1:
-        return {title: _charts(latents[0], prefix)}
+        charts = _charts(latents[0], prefix)
+        return {title: {f"{latents[0]}: {chart}": charts[chart] for chart in charts}}
     worst: Charts = {f"worst level: {_LEVELS}": ["Multiline", _exactly(f"{prefix}/level")]}
     return {title: worst} | {f"{title}: {name}": _charts(name, prefix) for name in latents}
 
@@ -70,7 +71,7 @@ def _charts(latent: str, prefix: str) -> Charts:
     """TensorBoard shows margins behind the other charts, and the last of them first."""
     tag = f"{prefix}/{latent}"
     limits = growth_limits(latent, 0.0, prefix)
-    charts = {
+    return {
         f"level: {_LEVELS}": ["Multiline", _exactly(f"{tag}/level")],
         "information and KL, nats": ["Multiline", _exactly(f"{tag}/information", f"{tag}/kl")],
         "active and informative units": [
@@ -84,7 +85,6 @@ def _charts(latent: str, prefix: str) -> Charts:
         ],
         "growth: alive above, dying below the band": ["Margin", [f"{tag}/growth", *limits]],
     }
-    return {f"{latent}: {title}": chart for title, chart in charts.items()}
 
 
 def _exactly(*tags: str) -> list[str]:
