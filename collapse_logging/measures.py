@@ -142,6 +142,8 @@ def scalars(statistics: Statistics) -> dict[str, float]:
         "mean_variance": _mean_of_known(signal),
         "growth": float(growth(statistics)[-1]),
         "samples": samples(statistics),
+        **_quantiles("posterior_variance", variance),
+        **_quantiles("mean_variance", signal),
     }
     if drifts(statistics):
         values["within_batch_variance"] = _mean_of_known(within_batch_variance(statistics))
@@ -207,6 +209,15 @@ def _mean_of_known(values: Vector) -> float:
     """The mean over units that were ever finite."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan
+
+
+def _quantiles(name: str, values: Vector) -> dict[str, float]:
+    """The 10 %, 50 % and 90 % quantiles over units that were ever finite: ``<name>_p10``, ..."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {}
+    found = np.quantile(known, [0.1, 0.5, 0.9]).tolist()
+    return dict(zip((f"{name}_p10", f"{name}_p50", f"{name}_p90"), found, strict=True))
 
 
 def _averaged(statistics: Statistics, values: Vector) -> Vector:

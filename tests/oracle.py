@@ -58,6 +58,14 @@ def measures(mean, log_variance, mask=None):
     return result | {"signal_fraction": result["mean_variance"] / total}
 
 
+def quantile(values, share):
+    """The value below which that share of the values lies, linear between the two nearest."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low, high = math.floor(place), math.ceil(place)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
 def within_batch_variance(batches):
     """Variance of the means within batches, pooled, averaged over positions, ``[units]``."""
     batches = [by_position(batch) for batch in batches]

@@ -32,10 +32,13 @@ TRACKERS = {
     "rich",
     "sklearn",
     "jsonargparse",
+    "PIL",
 }
 
 OTHERS_ALLOWED = {
     "writers.tensorboard": {"tensorboard"},
+    "writers.dashboard": {"tensorboard"},
+    "writers.information_map": {"PIL"},
     "writers.wandb": {"wandb"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},

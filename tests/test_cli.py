@@ -32,6 +32,7 @@ def test_demo_shows_both_fates(tmp_path: Path) -> None:
     out = done.stdout
     assert "tensorboard --logdir runs/x" in out
     assert "pinnedCards=" in out
+    assert "/#custom_scalars&" in out
     assert "check that the reconstruction term is summed over pixels" in out
     for name, last in (("healthy", "OK"), ("averaged", "RED")):
         folder = tmp_path / "runs" / "x" / name

@@ -200,6 +200,9 @@ def test_scalars_are_sums_and_means_of_the_vectors():
         "mean_variance": truth["mean_variance"].mean(),
         "samples": 64,
     }
+    for name in ("posterior_variance", "mean_variance"):
+        for percent in (10, 50, 90):
+            expected[f"{name}_p{percent}"] = oracle.quantile(truth[name], percent / 100)
     assert values == pytest.approx(expected, rel=1e-5)
     assert measures.dimensions(statistics) == 20
     vectors = measures.per_unit(statistics)
@@ -211,6 +214,25 @@ def test_scalars_are_sums_and_means_of_the_vectors():
         "growth",
     }
     assert {len(vector) for vector in vectors.values()} == {4}
+
+
+def test_quantiles_show_what_a_mean_hides():
+    """Half of the units asleep, half sharp: the mean is that of no unit, p10 and p90 are."""
+    log_variance = torch.tensor([0.0] * 5 + [math.log(0.01)] * 5).expand(64, 10)
+    values = measures.scalars(window(torch.zeros(64, 10), log_variance))
+    names = ["posterior_variance", *(f"posterior_variance_p{p}" for p in (10, 50, 90))]
+    assert [values[name] for name in names] == pytest.approx([0.505, 0.01, 0.505, 1.0], rel=1e-5)
+
+
+def test_quantiles_are_over_units_that_were_ever_finite():
+    """A unit that is NaN throughout has no part in them."""
+    mean, log_variance = latent(64, 5)
+    without = measures.scalars(window(mean[:, :4], log_variance[:, :4]))
+    mean[:, 4] = math.nan
+    values = measures.scalars(window(mean, log_variance))
+    quantiles = {name for name in values if name.endswith(("_p10", "_p50", "_p90"))}
+    assert len(quantiles) == 6
+    assert {n: values[n] for n in quantiles} == pytest.approx({n: without[n] for n in quantiles})
 
 
 def test_padding_does_not_count_as_dimensions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -66,8 +67,10 @@ def test_bash_line_names_what_exists(line: str) -> None:
 
 
 def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
-    """Each measure that the README's table names is a tag of a real report."""
-    from collapse_logging.writers import MemoryWriter
+    """Each measure, histogram, picture and text that the README names is in the event file."""
+    from collapse_logging.rules import Rules
+    from collapse_logging.writers import MemoryWriter, TensorBoardWriter
+    from tests.lightning.readers import events
 
     names = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", README, re.MULTILINE)))
     block = PYTHON[-1].replace("responses=[print]", "verbose=False")
@@ -75,11 +78,20 @@ def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
     exec(compile(block, "README.md", "exec"), memory)
     writer = memory["memory"]
     assert isinstance(writer, MemoryWriter)
-    tags = writer.reports[-1].scalars()
+    board = TensorBoardWriter(tmp_path)
+    board.open(dataclasses.asdict(Rules()))
+    for report in writer.reports:
+        board.write(report)
+    board.close()
+    found = {tag for tags in events(tmp_path).Tags().values() if tags for tag in list(tags)}
     assert len(names) > 10
     sometimes = {"within_batch_variance"}  # only when it differs
-    missing = {name for name in names if f"collapse/encoder/{name}" not in tags}
+    missing = {name for name in names if f"collapse/encoder/{name}" not in found}
     assert missing <= sometimes
+    others = re.findall(r"`(log10_\w+|information_map|collapse/\w+)`", README)
+    assert len(others) >= 4
+    for name in others:
+        assert {name, f"{name}/text_summary", f"collapse/encoder/{name}"} & found, name
 
 
 def test_links_lead_to_files() -> None:

@@ -13,7 +13,7 @@ import torch
 from ..monitor import CollapseMonitor
 from ..report import Level, Report
 from ..writers import TensorBoardWriter, WandbWriter, Writer
-from ..writers.link import tensorboard_link
+from ..writers.link import dashboard_link, tensorboard_link
 from .data import batches, digits
 from .vae import VAE
 
@@ -163,8 +163,9 @@ def _line(report: Report, note: str = "") -> str:
 def _print_what_next(console: Any, folder: Path, wandb: bool) -> None:
     console.print("\nSee both runs side by side:\n")
     console.print(f"  tensorboard --logdir {folder}\n", soft_wrap=True)
-    console.print("and open this link, which pins the charts that matter:\n")
-    console.print(f"  {tensorboard_link(['z'])}\n", soft_wrap=True, markup=False)
+    console.print("and open the dashboard, or the charts that matter, pinned:\n")
+    for link in (dashboard_link(), tensorboard_link(["z"])):
+        console.print(f"  {link}\n", soft_wrap=True, markup=False)
     if wandb:
         console.print(
             f"The offline W&B runs: wandb sync {folder}/*/wandb/offline-run-*\n", soft_wrap=True

@@ -30,10 +30,13 @@ def complete(
 ) -> list[Writer]:
     """The writers given, with a ledger where there is a folder for it, and a log writer."""
     writers, kinds = list(given), {type(writer) for writer in given}
-    folders = (w.log_dir for w in given if isinstance(w, TensorBoardWriter))
+    boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
+    folders = (w.log_dir for w in boards)
     folder = log_dir or next((f for f in folders if f and "://" not in f), None)
     if folder is not None and LedgerWriter not in kinds:
         writers.insert(0, LedgerWriter(folder))
     if verbose and LogWriter not in kinds:
-        writers.append(LogWriter())
+        writers.extend(LogWriter(log_dir=b.log_dir, prefix=b.prefix) for b in boards[:1])
+        if not boards:
+            writers.append(LogWriter())
     return writers

@@ -14,7 +14,8 @@ from ..report import Alert, Report, Vector
 Histogram = tuple[Vector, Vector]
 """Counts ``[bins]`` and edges ``[bins + 1]``."""
 
-_EDGES = np.linspace(-8.0, 2.0, 41)
+_EDGES = np.linspace(-8.125, 2.125, 42)
+"""Quarter decades; the prior's variance, log10 1 = 0, is the middle of one and not an edge."""
 
 
 class Writer(ABC):
@@ -52,7 +53,7 @@ def histograms(report: Report, prefix: str = "collapse") -> dict[str, Histogram]
 
 
 def log10_histogram(values: Vector) -> Histogram:
-    """Counts and edges of ``log10(values)`` in bins of a quarter decade from 1e-8 to 100."""
+    """Counts and edges of ``log10(values)`` in bins of a quarter decade about 1e-8 to 100."""
     finite = values[np.isfinite(values)]
     logs = np.log10(np.clip(finite, 10.0 ** _EDGES[0], 10.0 ** _EDGES[-1]))
     counts = np.histogram(logs, _EDGES)[0].astype(np.float64)
@@ -69,6 +70,14 @@ def histograms_due(report: Report, every: int) -> bool:
 def printable(text: str) -> str:
     """The text on one line without control characters: a name may come from the outside."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def escape(text: str) -> str:
+    """Keep names from the outside from becoming table cells, links, pictures or markup."""
+    text = printable(text)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
+        text = text.replace(character, entity)
+    return text.translate({ord(c): f"\\{c}" for c in "\\`*_[]!#"})
 
 
 def shown(alert: Alert) -> Alert:

@@ -1,14 +1,18 @@
-"""A link that opens TensorBoard with the right charts pinned."""
+"""Where to look: TensorBoard's command line, and links to the charts that matter."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from urllib.parse import quote
 
+_MOST_PINNED = 10
+"""More than TensorBoard itself puts into a link, and none fits on a screen."""
+
 
 def tensorboard_link(latents: Iterable[str], port: int = 6006, prefix: str = "collapse") -> str:
-    """The local TensorBoard's address with the level and each latent's main charts pinned.
+    """The local TensorBoard's address with the level and the first latents' main charts pinned.
 
     No tag filter: it would hide the pinned charts. No smoothing: a level is a step.
 
@@ -18,6 +22,24 @@ def tensorboard_link(latents: Iterable[str], port: int = 6006, prefix: str = "co
     tags = [f"{prefix}/level"]
     for name in latents:
         tags += [f"{prefix}/{name}/{measure}" for measure in ("information", "kl", "growth")]
-    cards = [{"plugin": "scalars", "tag": tag} for tag in tags]
+    cards = [{"plugin": "scalars", "tag": tag} for tag in tags[:_MOST_PINNED]]
     pinned = quote(json.dumps(cards, separators=(",", ":")))
     return f"http://localhost:{port}/?pinnedCards={pinned}&smoothing=0#timeseries"
+
+
+def dashboard_link(port: int = 6006) -> str:
+    """The local TensorBoard's address with the dashboard "Posterior collapse" open.
+
+    >>> dashboard_link()
+    'http://localhost:6006/#custom_scalars&_smoothingWeight=0'
+    """
+    return f"http://localhost:{port}/#custom_scalars&_smoothingWeight=0"
+
+
+def how_to_look(log_dir: str, latents: Iterable[str], prefix: str = "collapse") -> str:
+    """What to type, and the two links to open, three lines."""
+    return (
+        f"to see it: tensorboard --logdir {shlex.quote(log_dir)}\n"
+        f"  dashboard: {dashboard_link()}\n"
+        f"  charts: {tensorboard_link(latents, prefix=prefix)}"
+    )

@@ -6,6 +6,7 @@ import logging
 
 from ..report import Level, Report
 from .base import Writer, printable, shown, sign
+from .link import how_to_look
 
 
 class LogWriter(Writer):
@@ -13,20 +14,40 @@ class LogWriter(Writer):
 
     Without any configuration Python shows warnings and errors on stderr, so a collapse is seen.
 
+    Where TensorBoard is written to, how to look at it is said once: with the first check (info),
+    or, if that is not shown, with the first alert (warning).
+
     Args:
         logger: another logger, or None.
+        log_dir: what ``tensorboard --logdir`` is to be pointed at; None: nothing is said of it.
+        prefix: first part of TensorBoard's tags.
     """
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self,
+        logger: logging.Logger | None = None,
+        log_dir: str | None = None,
+        prefix: str = "collapse",
+    ) -> None:
         self._logger = logger or logging.getLogger("collapse_logging")
+        self._log_dir = log_dir
+        self._prefix = prefix
 
     def write(self, report: Report) -> None:
         """One line for the check, one message an alert."""
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info(one_line(report))
+            self._say_how_to_look(report, logging.INFO)
         for alert in report.alerts:
             severity = logging.ERROR if alert.level is Level.RED else logging.WARNING
             self._logger.log(severity, "%s %s", sign(alert), shown(alert).text)
+        if report.alerts:
+            self._say_how_to_look(report, logging.WARNING)
+
+    def _say_how_to_look(self, report: Report, severity: int) -> None:
+        log_dir, self._log_dir = self._log_dir, None
+        if log_dir is not None:
+            self._logger.log(severity, "%s", how_to_look(log_dir, report.latents, self._prefix))
 
 
 def one_line(report: Report) -> str:

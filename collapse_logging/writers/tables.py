@@ -1,12 +1,11 @@
-"""Markdown for TensorBoard's text tab: the table of alerts and what is being watched."""
+"""Markdown for TensorBoard's text tab: the table of alerts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ..report import Alert, Level
-from .base import printable, sign
+from ..report import Alert
+from .base import escape, sign
 
 
 def alerts_table(alerts: Sequence[Alert]) -> str:
@@ -43,20 +42,3 @@ def _in_full(alert: Alert) -> list[str]:
 
 def _unbroken(text: str) -> str:
     return escape(text).replace(" ", "&nbsp;")
-
-
-def about(settings: Mapping[str, Any]) -> str:
-    """What the levels mean and the thresholds in force."""
-    levels = ", ".join(f"{int(level)} {level.emoji} {level.name}" for level in Level)
-    meaning = "yellow: one indicator, orange: several, red: a confirmed posterior collapse"
-    rows = ["| setting | value |", "|---|---|"]
-    rows += [f"| {escape(name)} | {escape(str(value))} |" for name, value in settings.items()]
-    return "\n".join([f"Level: {levels} ({meaning}).", "", *rows])
-
-
-def escape(text: str) -> str:
-    """Keep names from the outside from becoming table cells, links, pictures or markup."""
-    text = printable(text)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
-        text = text.replace(character, entity)
-    return text.translate({ord(c): f"\\{c}" for c in "\\`*_[]!#"})

@@ -1,9 +1,12 @@
-"""TensorBoard: scalars in one record a check, histograms from ready bins, alerts as a table."""
+"""TensorBoard: scalars, histograms, pictures and texts, and a dashboard of them."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import math
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +14,11 @@ import numpy as np
 
 from ..arguments import require_count
 from ..report import Alert, Report
+from .about import about
 from .base import Writer, histograms, histograms_due
-from .tables import about, alerts_table
+from .dashboard import growth_limits, write_dashboard
+from .information_map import InformationMap, palette, png
+from .tables import alerts_table
 
 _ALERT_ROWS = 50
 _LARGEST = float(np.finfo(np.float32).max)
@@ -51,8 +57,13 @@ class TensorBoardWriter(Writer):
             )
         self._writer: Any = _summary_writer(self._folder) if self._folder is not None else target
         self._every = histogram_every
-        self._prefix = prefix
+        self.prefix = prefix
         self._settings: Mapping[str, Any] | None = None
+        self._growth_limit: float | None = None
+        self._maps: defaultdict[str, InformationMap] = defaultdict(InformationMap)
+        self._draws = importlib.util.find_spec("PIL") is not None
+        self._undrawn: Report | None = None
+        self._on_dashboard: list[str] = []
         self._alerts: deque[Alert] = deque(maxlen=_ALERT_ROWS)
 
     @property
@@ -66,6 +77,7 @@ class TensorBoardWriter(Writer):
     def open(self, settings: Mapping[str, Any]) -> None:
         """Keep the settings; they are written with the first report, at its step."""
         self._settings = settings
+        self._growth_limit = settings.get("growth_limit")
 
     def write(self, report: Report) -> None:
         """Scalars, histograms when due, the table of alerts when there is a new one."""
@@ -75,29 +87,50 @@ class TensorBoardWriter(Writer):
             self._write(report)
         except OSError:
             if self._folder is not None:
-                self._writer = None
+                self._writer, self._on_dashboard = None, []
             raise
+        self._write_dashboard(list(report.latents))
 
     def close(self) -> None:
-        """Flush, and close what is our own."""
+        """Draw the last check if it was not due, flush, and close what is our own."""
         if self._writer is None:
             return
+        if self._undrawn is not None:
+            self._draw(self._undrawn)
         self._writer.flush()
         if self._folder is not None:
             self._writer.close()
 
     def _write(self, report: Report) -> None:
         if self._settings is not None:
-            self._writer.add_text(f"{self._prefix}/about", about(self._settings), report.step)
+            self._writer.add_text(f"{self.prefix}/about", about(self._settings), report.step)
             self._settings = None
-        self._write_scalars(report.scalars(self._prefix), report.step)
+        self._write_scalars(report.scalars(self.prefix) | self._limits(report), report.step)
+        for name, latent in report.latents.items():
+            if "information" in latent.per_unit:
+                self._maps[name].add(latent.per_unit["information"], latent.level)
+        self._undrawn = report
         if histograms_due(report, self._every):
-            self._write_histograms(report)
+            self._draw(report)
         if report.alerts:
             # the guard hands an alert over again when writing it failed
             self._alerts.extendleft(a for a in report.alerts if a not in self._alerts)
-            self._writer.add_text(f"{self._prefix}/alerts", alerts_table(self._alerts), report.step)
+            self._writer.add_text(f"{self.prefix}/alerts", alerts_table(self._alerts), report.step)
             self._writer.flush()
+
+    def _draw(self, report: Report) -> None:
+        self._undrawn = None
+        self._write_histograms(report)
+        if self._draws:
+            self._write_maps(report.step)
+
+    def _limits(self, report: Report) -> dict[str, float]:
+        """The band of the growth chart: TensorBoard draws it if its steps are growth's own."""
+        limit, found = self._growth_limit, {}
+        for name, latent in report.latents.items():
+            if limit is not None and math.isfinite(latent.measures.get("growth", math.nan)):
+                found.update(growth_limits(name, limit, self.prefix))
+        return found
 
     def _write_scalars(self, values: Mapping[str, float], step: int) -> None:
         values = {tag: value for tag, value in values.items() if abs(value) <= _LARGEST}
@@ -112,8 +145,37 @@ class TensorBoardWriter(Writer):
         )
         self._writer._get_file_writer().add_summary(summary, step)
 
+    def _write_maps(self, step: int) -> None:
+        pictures = {
+            f"{self.prefix}/{name}/information_map": history.pixels()
+            for name, history in self._maps.items()
+        }
+        if not _is_torchs(self._writer):
+            for tag, pixels in pictures.items():
+                self._writer.add_image(tag, palette()[pixels], step, dataformats="HWC")
+            return
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        # add_image takes three bytes a pixel and 40 ms; a palette takes one byte and 1 ms
+        for tag, pixels in pictures.items():
+            height, width = pixels.shape
+            image = Summary.Image(
+                height=height, width=width, colorspace=3, encoded_image_string=png(pixels)
+            )
+            summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+            self._writer._get_file_writer().add_summary(summary, step)
+
+    def _write_dashboard(self, latents: list[str]) -> None:
+        """Once, and again when a latent has come; a failure is told by the guard, not repeated."""
+        folder = self.log_dir
+        if folder is None or latents == self._on_dashboard:
+            return
+        self._on_dashboard = latents
+        with contextlib.suppress(ModuleNotFoundError):  # tensorboardX alone, without tensorboard
+            write_dashboard(folder, latents, self.prefix)
+
     def _write_histograms(self, report: Report) -> None:
-        for tag, (counts, edges) in histograms(report, self._prefix).items():
+        for tag, (counts, edges) in histograms(report, self.prefix).items():
             centres = (edges[:-1] + edges[1:]) / 2.0
             self._writer.add_histogram_raw(
                 tag,

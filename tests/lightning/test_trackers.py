@@ -91,6 +91,25 @@ def test_tensorboard_has_the_alerts_as_text(run: Any) -> None:
     assert "summed over pixels" in shown
 
 
+def test_tensorboard_has_the_map_and_the_dashboard(run: Any) -> None:
+    """The map goes on to the last check; the dashboard is a run of its own below the logger's."""
+    assert run.events.Images("collapse/z/information_map")[-1].step == run.reports[-1].step
+    layout = "custom_scalars__config__"
+    assert layout not in run.events.Tags()["tensors"]
+    assert layout in events(run.board / "collapse" / "dashboard").Tags()["tensors"]
+
+
+def test_how_to_look_is_said_once(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    """With the first alert, without any configuration: the logger's folder and the links."""
+    import pytorch_lightning as pl
+
+    board = part(pl, "loggers").TensorBoardLogger(tmp_path, name="board")
+    detector = PosteriorCollapseDetector(latents="vae.encoder", check_frequency=10)
+    trainer(pl, tmp_path, detector, logger=board).fit(model(pl, reduction="mean"), loader())
+    assert log.text.count(f"tensorboard --logdir {board.log_dir}\n") == 1
+    assert log.text.count("#timeseries") == log.text.count("#custom_scalars") == 1
+
+
 def test_wandb_has_every_scalar_at_its_step(run: Any) -> None:
     """Each check is a row of its own, on the axis of Lightning's logger."""
     rows = [row for row in wandb_rows(run.records) if "collapse/level" in row]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
 
 import pytest
+from torch.utils.tensorboard import SummaryWriter
 
 from collapse_logging import Alert, Indicator, Level, Report
-from collapse_logging.writers import LogWriter
+from collapse_logging.writers import LogWriter, MemoryWriter, TensorBoardWriter, complete
+from collapse_logging.writers.link import tensorboard_link
 from collapse_logging.writers.log import one_line
 
 
@@ -54,3 +59,60 @@ def test_another_logger_may_be_given(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         LogWriter(logging.getLogger("mine")).write(Report(1, 0, Level.RED, {}, (alert,)))
     assert [r.name for r in caplog.records] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "step"), [(logging.INFO, 0), (logging.WARNING, 1)], ids=["info", "warnings only"]
+)
+def test_how_to_look_is_said_once(
+    shown: int, step: int, reports: list[Report], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the first check, or where that is hidden with the first alert, at a level that shows."""
+    first_alert = next(i for i, report in enumerate(reports) if report.alerts)
+    writer = LogWriter(log_dir="my runs/a")
+    said = []
+    with caplog.at_level(shown, "collapse_logging"):
+        for index, report in enumerate(reports):
+            writer.write(report)
+            said += [index] * caplog.text.count("tensorboard --logdir 'my runs/a'")
+            said += [index] * caplog.text.count(tensorboard_link(["z"]))
+            said += [index] * caplog.text.count("/#custom_scalars&")
+            caplog.clear()
+    assert said == [first_alert if step else 0] * 3
+
+
+def test_a_healthy_run_is_silent_about_looking_too(
+    healthy: list[Report], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing above info without an alert, also where TensorBoard is written to."""
+    with caplog.at_level(logging.INFO, "collapse_logging"):
+        for report in healthy:
+            LogWriter(log_dir="runs").write(report)
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
+
+
+@pytest.mark.parametrize("handed_in", [True, False])
+def test_the_monitor_says_where_its_own_tensorboard_is(
+    tmp_path: Path, reports: list[Report], caplog: pytest.LogCaptureFixture, handed_in: bool
+) -> None:
+    """The folder and the tags of the first TensorBoard writer, be it Lightning's or ours."""
+    theirs = SummaryWriter(str(tmp_path)) if handed_in else None
+    board = TensorBoardWriter(theirs or tmp_path, prefix="mine")
+    (log,) = [w for w in complete([MemoryWriter(), board], None, True) if isinstance(w, LogWriter)]
+    with caplog.at_level(logging.WARNING, "collapse_logging"):
+        for report in reports:
+            log.write(report)
+    assert caplog.text.count(f"tensorboard --logdir {tmp_path}\n") == 1
+    assert caplog.text.count(tensorboard_link(["z"], prefix="mine")) == 1
+    board.close()
+    if theirs is not None:
+        theirs.close()
+    assert not any(isinstance(w, LogWriter) for w in complete([board], None, False))
+
+
+def test_the_link_pins_no_more_than_a_screen_holds() -> None:
+    """The level and the first latents' charts, ten in all."""
+    query = parse_qs(urlparse(tensorboard_link([f"z{n}" for n in range(20)])).query)
+    tags = [card["tag"] for card in json.loads(query["pinnedCards"][0])]
+    assert len(tags) == 10
+    assert tags[:2] == ["collapse/level", "collapse/z0/information"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
+import statistics
+import time
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.writer import FileWriter
@@ -17,6 +22,7 @@ from collapse_logging import Level, Report
 from collapse_logging.report import LatentReport
 from collapse_logging.writers import TensorBoardWriter
 from collapse_logging.writers.base import histograms, log10_histogram
+from collapse_logging.writers.information_map import palette
 from tests.lightning.readers import events, text
 
 from .conftest import drive, killed_after_red
@@ -37,11 +43,12 @@ def found(folder: Path) -> EventAccumulator:
 
 
 def assert_scalars(found: EventAccumulator, reports: list[Report]) -> None:
-    """All scalars of all reports at their steps, and no others."""
+    """All scalars of all reports at their steps, and no others but growth's band."""
     for report in reports:
         here = {
             tag: event.value
             for tag in found.Tags()["scalars"]
+            if not tag.startswith("collapse_limits/")
             for event in found.Scalars(tag)
             if event.step == report.step
         }
@@ -51,6 +58,49 @@ def assert_scalars(found: EventAccumulator, reports: list[Report]) -> None:
 def test_scalars_are_read_back(found: EventAccumulator, reports: list[Report]) -> None:
     """Every scalar of every report is in the event file at its step, and nothing else."""
     assert_scalars(found, reports)
+
+
+def test_the_band_of_growth_has_the_steps_of_growth(
+    found: EventAccumulator, reports: list[Report]
+) -> None:
+    """TensorBoard draws a margin only where value, lower and upper have the same steps."""
+    steps = [event.step for event in found.Scalars("collapse/z/growth")]
+    assert 0 < len(steps) < len(reports)
+    for name, limit in (("lower", -2.0), ("upper", 2.0)):
+        band = found.Scalars(f"collapse_limits/z/growth_{name}")
+        assert [event.step for event in band] == steps
+        assert {event.value for event in band} == {limit}
+
+
+def newest_picture(found: EventAccumulator) -> Any:
+    """Red, green and blue of the information map, ``[height, width, 3]``."""
+    shown = found.Images("collapse/z/information_map")[-1]
+    image = Image.open(io.BytesIO(shown.encoded_image_string)).convert("RGB")
+    assert image.size == (shown.width, shown.height)
+    return np.asarray(image)
+
+
+def test_the_map_shows_all_checks(found: EventAccumulator, reports: list[Report]) -> None:
+    """The newest picture has a column a check, and the level's colour below each."""
+    picture = newest_picture(found)
+    columns = picture[-1, :: picture.shape[1] // len(reports)]
+    colours = palette()[-4:]
+    expected = [colours[report.latents["z"].level] for report in reports]
+    assert np.array_equal(columns, expected)
+    assert found.Images("collapse/z/information_map")[-1].step == reports[-1].step
+
+
+def test_without_pillow_there_is_no_map(
+    tmp_path: Path, reports: list[Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard before 2.20 does not bring it; everything else is there."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    writer = TensorBoardWriter(tmp_path)
+    writer.write(reports[0])
+    writer.close()
+    found = events(tmp_path).Tags()
+    assert found["images"] == []
+    assert "collapse/z/log10_mean_variance" in found["histograms"]
 
 
 def test_histograms_are_read_back(found: EventAccumulator, reports: list[Report]) -> None:
@@ -64,14 +114,14 @@ def test_histograms_are_read_back(found: EventAccumulator, reports: list[Report]
 
 
 def test_histograms_become_rare(tmp_path: Path, reports: list[Report]) -> None:
-    """All of the first ten checks, then each ``histogram_every``-th, and those with alerts."""
+    """The first ten checks, then each ``histogram_every``-th, those with alerts, and the last."""
     long = [Report(n, n, Level.OK, reports[0].latents) for n in range(40)]
     writer = TensorBoardWriter(tmp_path, histogram_every=10)
     for report in long:
         writer.write(report)
     writer.close()
     found = events(tmp_path).Histograms("collapse/z/log10_mean_variance")
-    assert [h.step for h in found] == [*range(10), 10, 20, 30]
+    assert [h.step for h in found] == [*range(10), 10, 20, 30, 39]
 
 
 def test_the_text_loses_no_alert(found: EventAccumulator, reports: list[Report]) -> None:
@@ -102,12 +152,28 @@ def test_a_check_is_one_summary(tmp_path: Path, reports: list[Report]) -> None:
     assert [len(s.value) for s in scalars] == [len(reports[0].scalars())]
 
 
+def test_a_check_costs_the_training_little(tmp_path: Path, reports: list[Report]) -> None:
+    """Where nothing is drawn, a check is taken in well below a millisecond (printed; loose cap)."""
+    writer = TensorBoardWriter(tmp_path)
+    writer.open({"growth_limit": 2.0})
+    writer.write(reports[0])
+    times = []
+    for n in range(200):
+        report = dataclasses.replace(reports[-1], check=10 * n + 11, step=n + 1000, alerts=())
+        start = time.perf_counter()
+        writer.write(report)
+        times.append(1e3 * (time.perf_counter() - start))
+    writer.close()
+    print(f"a check: {statistics.median(times):.3f} ms at the median of {len(times)}")
+    assert min(times) < 1.0
+
+
 class OtherWriter:
     """Has only the public methods of a SummaryWriter, as tensorboardX has in effect."""
 
     def __init__(self, folder: Path, attribute: str | None = None) -> None:
         self._inner = SummaryWriter(str(folder))
-        for name in ("add_scalar", "add_text", "add_histogram_raw", "flush", "close"):
+        for name in ("add_scalar", "add_text", "add_histogram_raw", "add_image", "flush", "close"):
             setattr(self, name, getattr(self._inner, name))
         if attribute:
             setattr(self, attribute, str(folder))
@@ -122,9 +188,9 @@ class ForeignWriter(OtherWriter):
 
 @pytest.mark.parametrize("kind", [OtherWriter, ForeignWriter])
 def test_a_writer_like_tensorboardx_gets_it_through_its_public_methods(
-    tmp_path: Path, reports: list[Report], kind: type[OtherWriter]
+    tmp_path: Path, reports: list[Report], folder: Path, kind: type[OtherWriter]
 ) -> None:
-    """Without torch's ``_get_file_writer`` the same scalars, histograms and text arrive."""
+    """Without torch's ``_get_file_writer`` the same scalars, histograms, pictures and text."""
     other = kind(tmp_path)
     writer = TensorBoardWriter(other, histogram_every=1)
     for report in reports:
@@ -134,6 +200,7 @@ def test_a_writer_like_tensorboardx_gets_it_through_its_public_methods(
     assert_scalars(found, reports)
     assert found.Histograms("collapse/z/log10_mean_variance")[-1].step == reports[-1].step
     assert "RED" in text(found, "collapse/alerts")
+    assert np.array_equal(newest_picture(found), newest_picture(events(folder)))
     other.close()
 
 
@@ -211,4 +278,4 @@ def test_bins_are_fixed_and_trimmed() -> None:
     assert counts[0] > 0
     assert counts[-1] > 0
     assert np.allclose(np.diff(edges), 0.25)
-    assert (edges[0], edges[-1]) == (-8.0, 2.0)
+    assert (edges[0], edges[-1]) == (-8.125, 2.125)
