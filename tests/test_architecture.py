@@ -15,7 +15,7 @@ FLOORS = (
     {"posterior", "report", "messages", "arguments", "rows", "hook"},
     {"statistics", "cells", "measures", "pairs"},
     {"rules", "levels", "writers"},
-    {"capture", "transfer", "window", "verdict", "responses"},
+    {"capture", "transfer", "window", "verdict", "responses", "reading"},
     {"monitor"},
     {"trainer", "lightning", "training"},
     {"cli", "__init__"},
@@ -37,6 +37,8 @@ TRACKERS = {
 OTHERS_ALLOWED = {
     "writers.tensorboard": {"tensorboard"},
     "writers.wandb": {"wandb"},
+    "reading.events": {"tensorboard"},
+    "reading.wandb": {"wandb", "google"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},
     "training.digits": {"pytorch_lightning"},
