@@ -18,6 +18,7 @@ FLOORS = (
     {"capture", "transfer", "window", "verdict", "responses", "reading"},
     {"monitor"},
     {"trainer", "lightning", "training"},
+    {"commands"},
     {"cli", "__init__"},
     {"__main__"},
 )
@@ -39,6 +40,7 @@ OTHERS_ALLOWED = {
     "writers.wandb": {"wandb"},
     "reading.events": {"tensorboard"},
     "reading.wandb": {"wandb", "google"},
+    "commands.watch": {"rich"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},
     "training.digits": {"pytorch_lightning"},
