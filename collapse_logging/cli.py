@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import __version__
 from .arguments import require_count
-from .commands import check
+from .commands import check, report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--wandb", action="store_true", help="write offline W&B runs as well")
     demo.set_defaults(run=_demo)
     check.add_parser(commands)
+    report.add_parser(commands)
     commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
     return parser
 

@@ -40,6 +40,8 @@ OTHERS_ALLOWED = {
     "writers.wandb": {"wandb"},
     "reading.events": {"tensorboard"},
     "reading.wandb": {"wandb", "google"},
+    "commands.figure": {"matplotlib"},
+    "commands.panels": {"matplotlib"},
     "commands.watch": {"rich"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},
