@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import __version__
 from .arguments import require_count
-from .commands import check, report
+from .commands import check, doctor, report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     check.add_parser(commands)
     report.add_parser(commands)
+    doctor.add_parser(commands)
     commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
     return parser
 
