@@ -120,7 +120,7 @@ class Capture:
             self._read_last_z_list()
         elif self._searching:
             if len(self._found) != 1:
-                candidates = list(self._found) or _likely_paths(self.model)
+                candidates = list(self._found) or likely_paths(self.model)
                 self.remove()
                 raise ValueError(_undecided(len(self._found), candidates))
             ((path, (posterior, module)),) = self._found.items()
@@ -219,7 +219,8 @@ def _describe(output: object) -> str:
     return type(output).__name__
 
 
-def _likely_paths(model: nn.Module) -> list[str]:
+def likely_paths(model: nn.Module) -> list[str]:
+    """Up to ten module paths that sound like a posterior, or else the first ten."""
     paths = [path for path, _ in model.named_modules() if path]
     likely = [p for p in paths if any(word in p.lower() for word in _LIKELY)]
     return (likely or paths)[:10]
@@ -229,7 +230,7 @@ def _unknown_path(path: str, model: nn.Module) -> str:
     paths = [p for p, _ in model.named_modules() if p]
     near = difflib.get_close_matches(path, paths, n=1)
     hint = f" Did you mean latents={near[0]!r}?" if near else ""
-    shown = _likely_paths(model)
+    shown = likely_paths(model)
     return f"latents: no module {path!r} in {type(model).__name__}.{hint} Candidates: {shown}."
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
 from .arguments import require_count
+from .commands import check, doctor, report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,11 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("\nstopped.", file=sys.stderr)
         return 130
-    except (ModuleNotFoundError, ValueError, TypeError) as error:
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ModuleNotFoundError, ValueError, TypeError, OSError) as error:
         print(f"collapse-logging {options.command}: {error}", file=sys.stderr)
         return 2
 
@@ -46,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--wandb", action="store_true", help="write offline W&B runs as well")
     demo.set_defaults(run=_demo)
+    check.add_parser(commands)
+    report.add_parser(commands)
+    doctor.add_parser(commands)
     commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
     return parser
 

@@ -207,10 +207,12 @@ def alert_to_dict(alert: Alert) -> dict[str, Any]:
         "last_healthy_step": alert.last_healthy_step,
         "since": alert.since,
         "units": list(alert.units),
+        "unit_count": alert.unit_count,
         "forecast": None if alert.forecast is None else asdict(alert.forecast),
         "probed": alert.probed,
         "checkpoint": alert.checkpoint,
         "optional": alert.optional,
+        "language": alert.language,
         "advice": alert.advice,
         "indicators": [_indicator_to_dict(indicator) for indicator in alert.indicators],
     }

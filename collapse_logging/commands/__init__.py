@@ -1,0 +1,1 @@
+"""The commands, one module each: ``add_parser`` says what can be typed, ``run`` does it."""

@@ -1,0 +1,19 @@
+"""Reading back what a detector left behind: ledgers, event files, offline W&B files."""
+
+from .everything import recordings, sources
+from .find import Source, find
+from .recording import Recording, Series, UnitHistory
+from .verdict import Verdict, judge, worst
+
+__all__ = [
+    "Recording",
+    "Series",
+    "Source",
+    "UnitHistory",
+    "Verdict",
+    "find",
+    "judge",
+    "recordings",
+    "sources",
+    "worst",
+]

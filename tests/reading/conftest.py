@@ -1,0 +1,3 @@
+"""What the tests of the writers know, too."""
+
+from tests.writers.conftest import reports as reports
