@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
+from . import __version__, wandb_view
 from .arguments import require_count
 
 
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--wandb", action="store_true", help="write offline W&B runs as well")
     demo.set_defaults(run=_demo)
+    wandb_view.add_command(commands)
     commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
     return parser
 

@@ -17,7 +17,7 @@ FLOORS = (
     {"rules", "levels", "writers"},
     {"capture", "transfer", "window", "verdict", "responses"},
     {"monitor"},
-    {"trainer", "lightning", "training"},
+    {"trainer", "lightning", "training", "wandb_view"},
     {"cli", "__init__"},
     {"__main__"},
 )
@@ -32,11 +32,17 @@ TRACKERS = {
     "rich",
     "sklearn",
     "jsonargparse",
+    "mlflow",
+    "trackio",
+    "wandb_workspaces",
 }
 
 OTHERS_ALLOWED = {
     "writers.tensorboard": {"tensorboard"},
     "writers.wandb": {"wandb"},
+    "writers.trackio": {"trackio"},
+    "writers.mlflow": {"mlflow"},
+    "wandb_view": {"wandb", "wandb_workspaces"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},
     "training.digits": {"pytorch_lightning"},
