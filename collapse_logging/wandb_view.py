@@ -108,14 +108,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _save(view: Any) -> int:
-    import wandb
-
     try:
         print(view.save().url)
-    except (wandb.Error, OSError) as error:
+    except Exception as error:  # what wandb raises here has no public class in common
+        said = printable(str(error)).rstrip(".")
         print(
-            f"collapse-logging wandb-view: W&B did not take it: {printable(str(error))}. "
-            "Log in with 'wandb login', and see that the project is there and yours.",
+            f"collapse-logging wandb-view: W&B did not take it: {said}. Log in with 'wandb login', "
+            "and see that the project is there and yours.",
             file=sys.stderr,
         )
         return 1

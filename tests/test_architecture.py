@@ -42,7 +42,7 @@ OTHERS_ALLOWED = {
     "writers.wandb": {"wandb"},
     "writers.trackio": {"trackio"},
     "writers.mlflow": {"mlflow"},
-    "wandb_view": {"wandb", "wandb_workspaces"},
+    "wandb_view": {"wandb_workspaces"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},
     "training.digits": {"pytorch_lightning"},
