@@ -114,8 +114,10 @@ def _last_message(sent: int, step: int) -> Message:
 
 
 def _level(alert: Alert) -> Level:
-    """An explosion leaves the level alone, and is worth a warning."""
-    return alert.level if alert.kind == "collapse" else Level.ORANGE
+    """How bad the news is: an explosion leaves the level alone, and getting better is good."""
+    if alert.kind != "collapse":
+        return Level.ORANGE
+    return Level.OK if alert.level < alert.previous else alert.level
 
 
 def _neutral(alert: Alert) -> Alert:

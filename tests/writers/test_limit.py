@@ -133,6 +133,13 @@ def test_after_a_failure_an_alert_comes_once(service: Service) -> None:
     assert message.title == "watch: z OK -> YELLOW"
 
 
+@pytest.mark.parametrize("level", [OK, YELLOW, ORANGE])
+def test_getting_better_is_information(service: Service, level: Level) -> None:
+    """A fall from red is INFO, wherever it ends."""
+    service.tell(RED, level)
+    assert service.severities == ["INFO"]
+
+
 def test_an_explosion_is_a_warning_whatever_the_level(service: Service) -> None:
     """It leaves the level alone, so the level says nothing about it."""
     service.limit.send([Alert(1, "z", OK, OK, kind="explosion")])
