@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import __version__
 from .arguments import require_count
-from .commands import check, doctor, report
+from .commands import check, doctor, report, wandb_view
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_parser(commands)
     report.add_parser(commands)
     doctor.add_parser(commands)
+    wandb_view.add_parser(commands)
     commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
     return parser
 

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from .report import Report
 from .responses import CheckResponse, KeepLastHealthy, StopWhenCollapsed
-from .writers import LoggerWriter, TensorBoardWriter, WandbWriter, Writer
+from .writers import (
+    LoggerWriter,
+    MlflowWriter,
+    TensorBoardWriter,
+    TrackioWriter,
+    WandbWriter,
+    Writer,
+)
 
 RECONSTRUCTION_KEYS = ("train_recon", "recon_loss", "reconstruction_loss")
 """Logged metrics that are taken for the reconstruction loss, the first that is there."""
@@ -33,6 +40,10 @@ def logger_writers(loggers: list[Any], prefix: str) -> list[Writer]:
             writers.append(
                 WandbWriter(experiment, step_metric="trainer/global_step", prefix=prefix)
             )
+        elif hasattr(experiment, "log_system") and hasattr(experiment, "alert"):
+            writers.append(TrackioWriter(experiment, prefix=prefix))
+        elif hasattr(experiment, "log_batch") and hasattr(logger, "run_id"):
+            writers.append(MlflowWriter(logger.run_id, experiment, prefix=prefix))
         else:
             writers.append(LoggerWriter(logger, prefix=prefix))
     return writers

@@ -34,6 +34,9 @@ TRACKERS = {
     "sklearn",
     "jsonargparse",
     "PIL",
+    "mlflow",
+    "trackio",
+    "wandb_workspaces",
 }
 
 OTHERS_ALLOWED = {
@@ -46,6 +49,9 @@ OTHERS_ALLOWED = {
     "commands.figure": {"matplotlib"},
     "commands.panels": {"matplotlib"},
     "commands.watch": {"rich"},
+    "writers.trackio": {"trackio"},
+    "writers.mlflow": {"mlflow"},
+    "commands.wandb_view": {"wandb_workspaces"},
     "training.demo": {"rich", "wandb"},
     "training.data": {"sklearn"},
     "training.digits": {"pytorch_lightning"},

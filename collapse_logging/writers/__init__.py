@@ -10,7 +10,9 @@ from .ledger import LedgerWriter
 from .lightning import LoggerWriter
 from .log import LogWriter
 from .memory import MemoryWriter
+from .mlflow import MlflowWriter
 from .tensorboard import TensorBoardWriter
+from .trackio import TrackioWriter
 from .wandb import WandbWriter
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "LogWriter",
     "LoggerWriter",
     "MemoryWriter",
+    "MlflowWriter",
     "TensorBoardWriter",
+    "TrackioWriter",
     "WandbWriter",
     "Writer",
     "complete",

@@ -10,7 +10,7 @@ from .base import Writer
 
 
 class LoggerWriter(Writer):
-    """Gives a Lightning logger the scalars; says once what it cannot show.
+    """Gives a Lightning logger the scalars; says once, at the first alert, what it cannot show.
 
     Lightning has no call for histograms or text that all loggers understand.
 
@@ -29,7 +29,8 @@ class LoggerWriter(Writer):
         self._logger.log_metrics(report.scalars(self._prefix), step=report.step)
         if report.alerts and not self._said:
             self._said = True
-            logging.getLogger("collapse_logging").info(
-                "%s shows the scalars only; histograms and alert texts are in the ledger.",
+            logging.getLogger("collapse_logging").warning(
+                "%s is given the scalars only: Lightning has no call for the alert's text and the "
+                "histograms, which are in the ledger.",
                 type(self._logger).__name__,
             )

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 from ..arguments import require_count
-from ..report import Alert, Level, Report
-from .base import Writer, histograms, histograms_due, shown
-
-_LEVELS = {Level.OK: "INFO", Level.YELLOW: "INFO", Level.ORANGE: "WARN", Level.RED: "ERROR"}
-_MOST_ALERTS = 20
-"""A run and level; W&B answers too many with 429, and the run's upload waits behind the retries."""
+from ..report import Report
+from .base import Writer, histograms, histograms_due
+from .limit import AlertLimit, Message
 
 _PATIENCE = 10
 """Checks without a row of the user's before we say that only the newest of them is kept."""
@@ -36,6 +32,9 @@ class WandbWriter(Writer):
     every check, and after a kill too (an offline run's file is written in blocks of 32 KiB), give
     the monitor a ``log_dir`` for its ledger. ``wandb.init`` and ``finish`` are never called.
 
+    Alerts go through an :class:`~collapse_logging.writers.limit.AlertLimit`: W&B answers too many
+    with 429, and the run's whole upload waits behind its retries.
+
     Args:
         run: what ``wandb.init()`` returned, or Lightning's ``WandbLogger.experiment``.
         step_metric: None for a plain run; ``"trainer/global_step"`` under Lightning, whose own
@@ -53,7 +52,7 @@ class WandbWriter(Writer):
         self,
         run: Any,
         step_metric: str | None = None,
-        histogram_every: int = 100,
+        histogram_every: int = 10,
         prefix: str = "collapse",
         own_rows: bool = False,
     ) -> None:
@@ -72,7 +71,7 @@ class WandbWriter(Writer):
         self._every = histogram_every
         self._prefix = prefix
         self._defined: set[str] = set()
-        self._alerts: Counter[str] = Counter()
+        self._limit = AlertLimit(self._alert)
         self._checks = self._first_row = 0
 
     def open(self, settings: Mapping[str, Any]) -> None:
@@ -82,7 +81,7 @@ class WandbWriter(Writer):
         self._run.config.update({self._prefix: dict(settings)}, allow_val_change=True)
 
     def write(self, report: Report) -> None:
-        """The values, the verdict in the summary, one W&B alert a change of level."""
+        """The values, the verdict in the summary, alerts within their limits."""
         scalars = report.scalars(self._prefix)
         values: dict[str, Any] = dict(scalars)
         if histograms_due(report, self._every):
@@ -93,10 +92,13 @@ class WandbWriter(Writer):
         self._define(values)
         self._run.log({**values, self._step_metric: report.step}, commit=self._commit)
         self._summarise(report, {} if self._commit else scalars)
-        for alert in report.alerts:
-            self._alert(alert)
+        self._limit.send(report.alerts)
         if not self._commit:
             self._look_for_rows()
+
+    def close(self) -> None:
+        """Send the alerts that still wait for their minute; the run is the user's to finish."""
+        self._limit.send(now=True)
 
     def _define(self, values: Mapping[str, Any]) -> None:
         """Give each key our x-axis by its full name: a user's ``define_metric("*")`` beats a glob.
@@ -127,19 +129,10 @@ class WandbWriter(Writer):
                 _PATIENCE,
             )
 
-    def _alert(self, alert: Alert) -> None:
-        level = _LEVELS[alert.level if alert.kind == "collapse" else Level.ORANGE]
-        self._alerts[level] += 1
-        if self._alerts[level] > _MOST_ALERTS:
-            return
-        alert = shown(alert)
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-        text = f"{alert.text}\n{now}"
-        if self._alerts[level] == _MOST_ALERTS:
-            text += f"\nFurther {level} alerts of this run are not sent; see its charts."
+    def _alert(self, message: Message) -> None:
         self._run.alert(
-            title=alert.title,
-            text=text,
-            level=level,
+            title=message.title,
+            text=message.text,
+            level=message.severity,
             wait_duration=timedelta(milliseconds=1),  # 0 would mean a minute; we never repeat
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ def test_histograms_have_our_bins(record: Any, reports: list[Report]) -> None:
         assert row[tag]["bins"] == pytest.approx(edges)
 
 
+def test_histograms_are_ten_times_rarer(record: Any, healthy: list[Report]) -> None:
+    """After the first ten checks a row in ten has them, and no more."""
+    later = [replace(healthy[-1], check=check, alerts=()) for check in range(10, 50)]
+    records = record(lambda run: write_all(WandbWriter(run, own_rows=True), later))
+    shown = ["collapse/z/log10_mean_variance" in row for row in wandb_rows(records)]
+    assert shown == [check % 10 == 0 for check in range(10, 50)]
+
+
 def test_one_alert_a_transition_with_its_level(record: Any, reports: list[Report]) -> None:
     """Yellow is INFO, orange WARN, red ERROR; each once, with the whole text and the time."""
     records = record(lambda run: write_all(WandbWriter(run), reports))
@@ -115,6 +124,8 @@ def test_verdict_and_thresholds_are_where_people_look(record: Any, reports: list
 # each way of logging: (checks from one call to the next, what is called)
 STYLES: dict[str, tuple[int, Callable[[Any, int, int], None]]] = {
     "step": (1, lambda run, n, step: run.log({"mine": n}, step=step)),
+    "step, committed": (1, lambda run, n, step: run.log({"mine": n}, step=step, commit=True)),
+    "step, uncommitted": (1, lambda run, n, step: run.log({"mine": n}, step=step, commit=False)),
     "plain": (1, lambda run, n, step: run.log({"mine": n})),
     "uncommitted": (
         1,
@@ -132,6 +143,8 @@ STYLES: dict[str, tuple[int, Callable[[Any, int, int], None]]] = {
 # where they give a step: the steps at which their rows must be
 AXES: dict[str, Callable[[list[Report]], list[int]]] = {
     "step": lambda reports: [report.step for report in reports],
+    "step, committed": lambda reports: [report.step for report in reports],
+    "step, uncommitted": lambda reports: [report.step for report in reports],
     "step in parts": lambda reports: [report.step for report in reports],
     "rare epochs": lambda reports: [0, 1, 2],
 }
