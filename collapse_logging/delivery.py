@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from .snapshot import Snapshot
 from .verdict import Judge
 from .writers import Writer
 from .writers.guard import GuardedWriter
+
+_log = logging.getLogger("collapse_logging")
 
 
 class Delivery:
@@ -43,6 +46,7 @@ class Delivery:
             return False
         report = self._with_checkpoint(report)
         if self.report is None:
+            self._check_optional(report)
             for writer in self._writers:
                 writer.open(self._settings())
         self.report = report
@@ -60,6 +64,15 @@ class Delivery:
             for writer in self._writers:
                 stack.callback(writer.close)
             yield
+
+    def _check_optional(self, report: Report) -> None:
+        unknown = sorted(self.judge.optional - report.latents.keys())
+        if unknown:
+            _log.warning(
+                "optional: no latent of the name %s was observed; there are %s.",
+                unknown,
+                sorted(report.latents),
+            )
 
     def _settings(self) -> dict[str, Any]:
         optional = sorted(self.judge.optional)

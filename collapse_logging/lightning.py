@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import operator
-import sys
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +13,13 @@ from .arguments import checked_list, require_count
 from .capture import name_paths
 from .messages import verdict
 from .monitor import CollapseMonitor
+from .namespaces import callback_base
 from .report import Alert, Report
 from .rules import Rules, resolve_rules
 from .trainer import (
     check_name,
+    current_beta,
+    find_probe,
     logged_loss,
     logger_writers,
     own_responses,
@@ -27,32 +27,15 @@ from .trainer import (
     run_folder,
     tracker_step,
 )
+from .words import known_language
 from .writers import Writer
 
-_NAMESPACES = ("pytorch_lightning", "lightning.pytorch")
 _log = logging.getLogger("collapse_logging")
-
-
-def _callback_base() -> type:
-    """A class with the ``Callback`` of each namespace in use, else of each installed.
-
-    The two namespaces' classes are unrelated; a callback with both bases passes both Trainers.
-    """
-    used = [name for name in _NAMESPACES if name in sys.modules]
-    installed = [name for name in _NAMESPACES if importlib.util.find_spec(name.split(".")[0])]
-    if not installed:
-        raise ModuleNotFoundError(
-            "PosteriorCollapseDetector is a Lightning callback and Lightning is not installed; "
-            "pip install 'collapse-logging[lightning]', or use CollapseMonitor in a plain loop."
-        )
-    bases = tuple(importlib.import_module(name).Callback for name in used or installed)
-    return type("_Callback", bases, {})
-
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
 else:
-    _Callback = _callback_base()
+    _Callback = callback_base()
 
 
 class PosteriorCollapseDetector(_Callback):
@@ -77,6 +60,12 @@ class PosteriorCollapseDetector(_Callback):
         stop_on_collapse: stop after ``early_stop_patience`` red checks in a row.
         reconstruction_key: name under which the reconstruction loss is logged; None: the first
             of ``train_recon``, ``recon_loss``, ``reconstruction_loss``.
+        optional: latents whose level is shown, but ignored by the run's and by responses.
+        beta: weight of the KL: a number, a callable of the step, or the name under which it is
+            logged. Then alerts say how far to lower it, and a beta just lowered is given time.
+        probe: takes a batch and gives each sample's loss, ``[batch]``, through the model; or the
+            name of the module's method that does. Then the decoder is asked whether it uses z.
+        language: of alerts and verdict, ``"en"`` or ``"zh"``; None: the environment's.
         name: first part of every tag; two detectors on one Trainer need two names.
 
     Raises:
@@ -102,6 +91,10 @@ class PosteriorCollapseDetector(_Callback):
         responses: list[typing.Callable[[Alert], None]] | None = None,
         stop_on_collapse: bool = False,
         reconstruction_key: str | None = None,
+        optional: list[str] | None = None,
+        beta: float | str | typing.Callable[[int], float] | None = None,
+        probe: str | typing.Callable[[typing.Any], Tensor] | None = None,
+        language: str | None = None,
         name: str = "collapse",
     ) -> None:
         overrides = {
@@ -119,6 +112,10 @@ class PosteriorCollapseDetector(_Callback):
         self.latents = latents if latents is None else name_paths(latents)
         self.stop_on_collapse = stop_on_collapse
         self.reconstruction_key = reconstruction_key
+        self.optional = list(optional or [])
+        self.beta = beta
+        self.probe = probe
+        self.language = known_language(language)
         self.name = check_name(name)
         self.monitor: CollapseMonitor | None = None
         self._check_frequency = self.rules.check_frequency
@@ -133,8 +130,8 @@ class PosteriorCollapseDetector(_Callback):
         if plot_frequency is not None:
             _log.warning(
                 "plot_frequency=%s is ignored: no plot is drawn in the training process, where "
-                "one costs half a second. The charts are in your trackers, every value is in the "
-                "ledger.",
+                "one costs half a second. collapse-logging report draws it, while training goes "
+                "on or after it; the charts are in your trackers.",
                 plot_frequency,
             )
 
@@ -175,6 +172,9 @@ class PosteriorCollapseDetector(_Callback):
             responses=[] if dry else [*own, *self._responses],
             rules=self.rules,
             check_frequency=self._check_frequency,
+            optional=self.optional,
+            probe=find_probe(pl_module, self.probe),
+            language=self.language,
             log_dir=folder if self._speaks else None,
             verbose=self.verbose and self._speaks,
         )
@@ -206,6 +206,8 @@ class PosteriorCollapseDetector(_Callback):
         report = self.monitor.step(
             reconstruction_loss=logged_loss(trainer, outputs, self.reconstruction_key),
             step=tracker_step(trainer),
+            beta=current_beta(trainer, self.beta),
+            batch=batch if self.probe is not None else None,
         )
         if report is not None:
             publish(trainer, report, self.name)
@@ -214,11 +216,10 @@ class PosteriorCollapseDetector(_Callback):
         """Check what is left, say the verdict, close the writers."""
         if self.monitor is None:
             return
-        report = self.monitor.flush()
-        if report is not None:
+        if (report := self.monitor.flush()) is not None:
             publish(trainer, report, self.name)
             if self.verbose and self._speaks:
-                _log.warning("%s", verdict(report))
+                _log.warning("%s", verdict(report, self.language))
         self.monitor.close()
 
     def on_fit_end(self, trainer: Any, pl_module: nn.Module) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .report import Report
 from .responses import CheckResponse, KeepLastHealthy, StopWhenCollapsed
@@ -103,13 +104,26 @@ def tracker_step(trainer: Any) -> int:
 
 
 def logged_loss(trainer: Any, outputs: Any, key: str | None) -> Tensor | None:
-    """This step's reconstruction loss, as the model logged or returned it; nothing is waited for.
+    """This step's reconstruction loss, as the model logged or returned it."""
+    return _logged(trainer, outputs, (key,) if key else RECONSTRUCTION_KEYS)
+
+
+def current_beta(
+    trainer: Any, beta: float | str | typing.Callable[[int], float] | None
+) -> Tensor | float | None:
+    """The weight of the KL at this step: as given, called with the step, or as logged."""
+    if isinstance(beta, str):
+        return _logged(trainer, None, (beta,))
+    return beta(tracker_step(trainer)) if callable(beta) else beta
+
+
+def _logged(trainer: Any, outputs: Any, names: Sequence[str]) -> Tensor | None:
+    """The first of the names that this step logged or returned; nothing is waited for.
 
     Lightning has no public way to a step's logged value that does not compute all metrics.
     """
-    keys = (key,) if key else RECONSTRUCTION_KEYS
     results = getattr(trainer.fit_loop.epoch_loop, "_results", None) or {}
-    for name in keys:
+    for name in names:
         if isinstance(outputs, Mapping) and isinstance(outputs.get(name), Tensor):
             return typing.cast(Tensor, outputs[name]).detach().float().mean()  # may be by sample
         result = results.get(f"training_step.{name}")
@@ -120,6 +134,27 @@ def logged_loss(trainer: Any, outputs: Any, key: str | None) -> Tensor | None:
         if result.meta.is_mean_reduction:  # on_epoch alone: the epoch's mean so far
             return typing.cast(Tensor, result.value / result.cumulated_batch_size)
     return None
+
+
+def find_probe(
+    module: nn.Module, probe: str | typing.Callable[[Any], Tensor] | None
+) -> typing.Callable[[Any], Tensor] | None:
+    """The probe itself, or the module's method of that name.
+
+    Raises:
+        ValueError: the module has no such method.
+    """
+    if not isinstance(probe, str):
+        return probe
+    found = getattr(module, probe, None)
+    if not callable(found):
+        near = difflib.get_close_matches(probe, dir(module), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"probe: expected the name of a method of {type(module).__name__} that takes a batch "
+            f"and gives the loss of each sample, got {probe!r}.{hint}"
+        )
+    return typing.cast("typing.Callable[[Any], Tensor]", found)
 
 
 def publish(trainer: Any, report: Report, prefix: str) -> None:

@@ -6,6 +6,8 @@ import locale
 import os
 from collections.abc import Mapping
 
+from .arguments import require_one_of
+
 EN: Mapping[str, str] = {
     "below": "below {:.3g}",
     "below nats": "below {:.3g} nats",
@@ -127,3 +129,14 @@ def default_language() -> str:
     names = [os.environ.get(n) for n in ("LC_ALL", "LC_MESSAGES", "LANG")]
     spoken = next((name for name in names if name), None) or locale.getlocale()[0] or ""
     return "zh" if spoken.lower().startswith(("zh", "chinese")) else "en"
+
+
+def known_language(language: str | None) -> str:
+    """The language itself, or the environment's for None.
+
+    Raises:
+        ValueError: there is no catalogue of it.
+    """
+    chosen = default_language() if language is None else language
+    require_one_of("language", chosen, LANGUAGES)
+    return chosen

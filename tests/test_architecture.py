@@ -17,7 +17,7 @@ FLOORS = (
     {"rules", "levels", "alerts", "writers"},
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"},
     {"monitor"},
-    {"trainer", "lightning", "training"},
+    {"trainer", "namespaces", "lightning", "training"},
     {"commands"},
     {"cli", "__init__"},
     {"__main__"},

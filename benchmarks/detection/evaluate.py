@@ -14,12 +14,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from collapse_logging.rules import PRESETS
 
 from .baselines import BASELINES
+from .record import NOT_UPCAST
 from .replay import Record, Series, Told, informative, replay
 from .truth import AMBIGUOUS, COLLAPSED, COLLAPSED_GAP, ERRORS, HEALTHY, IGNORES
 
@@ -32,21 +34,49 @@ def _baseline(rule: Callable[[Record, str], Series]) -> Detector:
     return lambda record: {name: rule(record, name) for name in record.case["latents"]}
 
 
+_PROBED = Told(probe=True)
+
 DETECTORS: dict[str, Detector] = {
     "default": lambda record: replay(record),
     "fast": lambda record: replay(record, "fast", "fast"),
+    "default, probe": lambda record: replay(record, told=_PROBED),
+    "fast, probe": lambda record: replay(record, "fast", "fast", told=_PROBED),
     **{name: _baseline(rule) for name, rule in BASELINES.items()},
 }
-"""What is compared: the package's two paces, and what people use instead."""
+"""What is compared: the package's two paces, with and without the decoder probe, and what people
+use instead."""
 
-_PATIENT = dataclasses.replace(PRESETS["default"], recovery_checks=1)
+_IMPATIENT = dataclasses.replace(PRESETS["default"], recovery_checks=1)
+
+
+def _without_slope(record: Record) -> dict[str, Series]:
+    """Every latent is taken to be falling."""
+    with mock.patch("collapse_logging.levels.slope", lambda history: -1.0):
+        return replay(record)
+
+
+def _merged(record: Record) -> dict[str, Series]:
+    """Windows are merged up to 1,024 samples."""
+    with mock.patch("collapse_logging.verdict.ENOUGH_SAMPLES", 1024):
+        return replay(record)
+
+
+def _not_upcast(record: Record) -> dict[str, Series]:
+    """Where the model runs in bf16, so do the sums."""
+    recorded = f"{NOT_UPCAST}/checks" in record.arrays
+    return replay(record, pace=NOT_UPCAST if recorded else "default")
+
 
 ABLATIONS: dict[str, Detector] = {
     "without growth": lambda record: replay(record, told=Told(growth=False)),
-    "without hysteresis": lambda record: replay(record, _PATIENT),
+    "without the slope of ln U": _without_slope,
+    "without hysteresis": lambda record: replay(record, _IMPATIENT),
+    "without the fp32 upcast": _not_upcast,
+    "windows merged to 1,024": _merged,
+    "beta told": lambda record: replay(record, told=Told(beta=True)),
     "literal manual preset": lambda record: replay(record, "manual"),
 }
-"""The default rule with a part taken out; add a line for each part."""
+"""The default rule with a part taken out, or put in; the default itself is without the probe."""
 
 
 @dataclass(frozen=True)
