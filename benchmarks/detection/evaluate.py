@@ -51,7 +51,7 @@ _IMPATIENT = dataclasses.replace(PRESETS["default"], recovery_checks=1)
 
 def _without_slope(record: Record) -> dict[str, Series]:
     """Every latent is taken to be falling."""
-    with mock.patch("collapse_logging.levels.slope", lambda history: -1.0):
+    with mock.patch("collapse_logging.levels.slope", return_value=-1.0):
         return replay(record)
 
 
