@@ -13,8 +13,9 @@ RECORD_VERSION = 2
 
 SEEDS = (0, 1, 2, 3)
 HELD_OUT_SEEDS = (2, 3)
-HELD_OUT_FAMILIES = ("autocast", "convolutional", "cyclical", "optimizers", "sets", "conditional")
-"""The rule is calibrated on no case of these families and on no case of these seeds."""
+HELD_OUT_FAMILIES = ("tabular", "deep")
+"""The rule was calibrated on no case of these families, which were written after it was fixed, and
+on no case of these seeds, which were trained after it."""
 
 DEFAULTS: dict[str, Any] = {
     "model": "digits",

@@ -16,6 +16,8 @@ _TEXT = {"model": "text", "units": 8, "hidden": 48, "batch": 32, "learning_rate"
 _TWO = {"model": "hierarchy", "latents": ("bottom", "top"), "units": 6}
 _CONV = {"model": "spatial", "units": 4, "hidden": 16, "batch": 32, "learning_rate": 2e-3}
 _SETS = {"model": "sets", "batch": 1, "sigma": 0.5, "dimensions": 512}
+_TABLE = {"model": "tabular", "likelihood": "gaussian", "units": 6, "batch": 32, "dimensions": 30}
+_DEEP = {"model": "deep", "units": 16, "hidden": 96, "batch": 100, "learning_rate": 5e-4}
 _AUX = {"classifier": 20.0, "learning_rate": 2e-3}
 
 VARIANTS: list[tuple[str, str, str, int, dict[str, Any]]] = [
@@ -192,6 +194,18 @@ VARIANTS: list[tuple[str, str, str, int, dict[str, Any]]] = [
     ("reduction", "summed over the batch", HEALTHY, 1500, {"reduction": "batch_sum"}),
     ("reduction", "averaged over pixels", COLLAPSED, 1500, {"reduction": "mean"}),
     ("reduction", "averaged, beta 0.1", COLLAPSED, 2000, {"reduction": "mean", "beta": 0.1}),
+    ("tabular", "sharp", HEALTHY, 1500, {**_TABLE, "sigma": 0.3}),
+    ("tabular", "medium", HEALTHY, 2000, {**_TABLE, "sigma": 0.7}),
+    ("tabular", "warm-up", HEALTHY, 2000, {**_TABLE, "sigma": 0.5, "schedule": "warmup"}),
+    ("tabular", "dull", COLLAPSED, 2000, {**_TABLE, "sigma": 6.0}),
+    ("tabular", "averaged", COLLAPSED, 1500, {**_TABLE, "sigma": 0.7, "reduction": "mean"}),
+    ("tabular", "raised", COLLAPSED, 2500, {**_TABLE, **_RAISED, "sigma": 0.7, "beta_after": 80.0}),
+    ("deep", "beta 0.5", HEALTHY, 1500, {**_DEEP, "beta": 0.5}),
+    ("deep", "beta 1", HEALTHY, 2000, {**_DEEP}),
+    ("deep", "sharp", HEALTHY, 1500, {**_DEEP, **_GAUSS, "sigma": 0.1}),
+    ("deep", "beta 8", COLLAPSED, 1500, {**_DEEP, "beta": 8.0}),
+    ("deep", "averaged", COLLAPSED, 2000, {**_DEEP, "reduction": "mean"}),
+    ("deep", "raised", COLLAPSED, 2500, {**_DEEP, **_RAISED, "beta_after": 12.0}),
     ("optimizers", "sgd", HEALTHY, 3000, {"optimizer": "sgd", "learning_rate": 3e-3}),
     ("optimizers", "adamw", HEALTHY, 1500, {"optimizer": "adamw", "weight_decay": 0.1}),
     (

@@ -9,15 +9,18 @@ from .hierarchy import Hierarchy, Late
 from .linear import Linear
 from .sets import Sets
 from .spatial import Spatial
+from .tabular import Deep, Tabular
 from .text import Text
 
 MODELS: dict[str, type[Run]] = {
+    "deep": Deep,
     "digits": Digits,
     "hierarchy": Hierarchy,
     "hierarchy_late": Late,
     "linear": Linear,
     "sets": Sets,
     "spatial": Spatial,
+    "tabular": Tabular,
     "text": Text,
 }
 
