@@ -1,4 +1,4 @@
-"""``python -m benchmarks.detection run | audit | report``."""
+"""``python -m benchmarks.detection run | audit | report | picture``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MARKS = {truth.COLLAPSED: "c", truth.HEALTHY: "H", truth.IGNORES: "i", truth.AM
 def main() -> int:
     """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
-    parser.add_argument("command", choices=("run", "audit", "report"))
+    parser.add_argument("command", choices=("run", "audit", "report", "picture"))
     parser.add_argument("--only", default="", help="part of family/variant/seed")
     parser.add_argument("--subset", action="store_true", help="the twenty trainings of the test")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -37,6 +37,11 @@ def main() -> int:
     cases = [c for c in (subset() if given.subset else all_cases()) if given.only in c.name]
     if given.command == "run":
         return run(cases, given.jobs)
+    if given.command == "picture":
+        from .picture import draw
+
+        print("written:", draw())
+        return 0
     ready = [case for case in cases if record.is_recorded(case)]
     if len(ready) < len(cases):
         print(f"{len(cases) - len(ready)} of {len(cases)} trainings are missing: run first.")

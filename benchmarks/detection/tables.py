@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,9 @@ PARTS: dict[str, Callable[[Outcome], bool]] = {
 
 def judge(case: Case) -> dict[str, list[Outcome]]:
     """What every detector and ablation said of one recorded training, by name."""
+    logging.getLogger("collapse_logging").setLevel(
+        logging.ERROR
+    )  # the manual's rule warns of itself
     record = load(case)
     every = {**DETECTORS, **ABLATIONS}
     return {name: evaluate.outcomes(record, detector) for name, detector in every.items()}
