@@ -18,7 +18,7 @@ import torch
 import collapse_logging
 
 from . import evaluate, truth
-from .cases import Case
+from .cases import HELD_OUT_FAMILIES, Case
 from .evaluate import ABLATIONS, DETECTORS, Outcome
 from .replay import load
 
@@ -64,7 +64,7 @@ def report(cases: list[Case], judged: list[dict[str, list[Outcome]]]) -> dict[st
             for part, kept in PARTS.items()
         },
         "units": evaluate.unit_scores(linear),
-        "failures": {name: evaluate.failures(said[name]) for name in ("default", "fast")},
+        "failures": {name: evaluate.failures(said[name]) for name in list(DETECTORS)[:4]},
         "unrated": [asdict(r) for r in said["default"] if r.truth in ("ambiguous", "transient")],
     }
 
@@ -91,6 +91,13 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         f"Truth: collapsed is at most {truth.COLLAPSED_INFORMATION} nats of held-out mutual "
         f"information and a shuffle gap of at most {truth.COLLAPSED_GAP} nats (or 3 errors).",
+        "",
+        "The rule was calibrated on seeds 0 and 1; held out are seeds 2 and 3 of all families, and "
+        f"the families {' and '.join(HELD_OUT_FAMILIES)}, which were written after it was fixed.",
+        "",
+        "## Targets, held out",
+        "",
+        *_targets(result["scores"]["held out"]),
     ]
     for part in PARTS:
         lines += ["", f"## Detectors, {part}", "", *_compared(result["scores"][part])]
@@ -104,6 +111,40 @@ def markdown(result: dict[str, Any]) -> str:
     for name, rows in result["failures"].items():
         lines += ["", f"## Where `{name}` fails", "", *_failures(rows)]
     return "\n".join(lines) + "\n"
+
+
+def _targets(scores: dict[str, Any]) -> list[str]:
+    """The targets of this benchmark beside what was measured."""
+    default, fast = scores["default"]["all"], scores["fast"]["all"]
+    probed = scores["default, probe"]["all"], scores["fast, probe"]["all"]
+    both = [("default", default), ("fast", fast)]
+    rows = [
+        ("recall at red", "100 %", [(n, _rate(s["recall_red"])) for n, s in both]),
+        ("false red", "0 of at least 60", [(n, _rate(s["false_red"])) for n, s in both]),
+        ("false orange", "at most 2 %", [(n, _rate(s["false_orange"])) for n, s in both]),
+        (
+            "delay from the start, share of the run: median / 90 % / worst",
+            "median 10 %, with fast 5 %; 90 % within 20 %",
+            [(n, _spread(s["delay_share_from_start"], "{:.1%}")) for n, s in both],
+        ),
+        (
+            "mid-run collapse, steps to red: median / 90 % / worst",
+            "within 200",
+            [(n, _spread(s["delay_steps_late"], "{:.0f}")) for n, s in both],
+        ),
+        (
+            "decoder ignores z, with the probe",
+            "all",
+            [
+                (n, _rate(s["ignores_red"]))
+                for n, s in zip(("default", "fast"), probed, strict=True)
+            ],
+        ),
+    ]
+    lines = ["| quantity | target | default | fast |", "|---|---|---|---|"]
+    for name, target, values in rows:
+        lines.append(f"| {name} | {target} | " + " | ".join(v for _, v in values) + " |")
+    return lines
 
 
 def _families(rows: list[Outcome]) -> dict[str, dict[str, int]]:
