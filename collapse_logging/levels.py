@@ -84,9 +84,10 @@ class Standing:
     @property
     def suspected(self) -> bool:
         """Whether the next check may confirm something: the time to probe the decoder."""
-        return self.level is Level.ORANGE or (
-            self.level < Level.RED and (self.shrinking > 1 or self._unnoticed(_USED))
-        )
+        if self.level is Level.RED:
+            return False
+        doubtful = bool(self.gaps) and self.gaps[-1][0] < _SURELY * self.gaps[-1][1]
+        return self.level is Level.ORANGE or self.shrinking > 1 or doubtful
 
     def after(
         self,
@@ -165,16 +166,14 @@ class Standing:
         if "decoder_gap" not in measures or self.small:
             return dataclasses.replace(self, gaps=(), ignored=self.ignored and not self.small)
         probe = (measures["decoder_gap"], measures["decoder_gap_error"])
-        now = dataclasses.replace(self, gaps=(*self.gaps, probe)[-rules.confirm_checks :])
-        faded = probe[0] < _FADED * measures["information"]
-        unnoticed = now._unnoticed(_SURELY if faded else _USED)
-        enough = self.ignored or len(now.gaps) >= rules.confirm_checks
-        return dataclasses.replace(now, ignored=unnoticed and enough)
-
-    def _unnoticed(self, errors: float) -> bool:
-        """Whether the last probes together differ from nothing by less than so many errors."""
-        gap = sum(gap for gap, _ in self.gaps)
-        return bool(self.gaps) and gap <= errors * math.hypot(*(e for _, e in self.gaps))
+        gaps = (*self.gaps, probe)[-rules.confirm_checks :]
+        gap = sum(gap for gap, _ in gaps) / len(gaps)
+        error = math.hypot(*(error for _, error in gaps)) / len(gaps)
+        faded = gap < _FADED * measures["information"]
+        unseen = gap <= (_SURELY if faded else _USED) * error
+        could_be_seen = _USED * error < measures["information"]
+        decisive = self.ignored or (len(gaps) >= rules.confirm_checks and could_be_seen)
+        return dataclasses.replace(self, gaps=gaps, ignored=unseen and decisive)
 
     def _candidate(
         self, rules: Rules, measures: Mapping[str, float], limit: float, raised: bool
