@@ -142,9 +142,9 @@ def record(case: Case) -> float:
     monitors = {pace: CollapseMonitor(rules=pace, verbose=False) for pace in PACES}
     if case["precision"] == "bf16":
         monitors[NOT_UPCAST] = CollapseMonitor(verbose=False)
-    judges = {pace: RecordingJudge(monitor._judge) for pace, monitor in monitors.items()}
+    judges = {pace: RecordingJudge(monitor._delivery.judge) for pace, monitor in monitors.items()}
     for pace, monitor in monitors.items():
-        monitor._judge = judges[pace]
+        monitor._delivery.judge = judges[pace]
     arrays, about = _train(case, run, monitors)
     for pace, judge in judges.items():
         arrays |= {f"{pace}/{name}": values for name, values in judge.arrays().items()}
