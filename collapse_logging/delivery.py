@@ -80,7 +80,7 @@ class Delivery:
 
     def _with_checkpoint(self, report: Report) -> Report:
         """Alerts name the file that a response keeps for the last healthy step."""
-        kept = (r.checkpoint for r in self._responses if isinstance(r, CheckResponse))
+        kept = (r.checkpoint_after(report) for r in self._responses if isinstance(r, CheckResponse))
         name = next((Path(path).name for path in kept if path), None)
         if name is None or not report.alerts:
             return report

@@ -229,7 +229,7 @@ class CollapseMonitor:
         self._delivery.judge.load_state_dict(state["judge"])
 
     def _ask_decoder(self, batch: Any) -> None:
-        if self._probe and self._capture and self._delivery.judge.wants_probe:
+        if self._probe and self._delivery.judge.wants_probe:
             self._window.probed = self._probe.ask(self._capture, batch)
 
     def _send(self) -> None:

@@ -42,7 +42,7 @@ class Probe:
         self._strict = strict
         self._over = False
 
-    def ask(self, capture: Capture, batch: Any) -> Mapping[str, Tensor]:
+    def ask(self, capture: Capture | None, batch: Any) -> Mapping[str, Tensor]:
         """As :meth:`gaps`; empty where it cannot be asked, with the reason told once."""
         if self._over:
             return {}
@@ -56,7 +56,7 @@ class Probe:
             return {}
 
     @torch.no_grad()
-    def gaps(self, capture: Capture, batch: Any) -> Mapping[str, Tensor]:
+    def gaps(self, capture: Capture | None, batch: Any) -> Mapping[str, Tensor]:
         """Per latent the mean gap and its standard error, ``[2]`` in the loss's unit.
 
         A batch of one sample has no neighbour: the gap is then left out.
@@ -65,11 +65,12 @@ class Probe:
             ValueError: no batch was given, no module is watched, or what the callable gives is
                 not one loss a sample.
         """
-        if batch is None or not capture.latents:
+        if batch is None or capture is None or not capture.latents:
             raise ValueError(
                 "probe: expected monitor.step(batch=...) and a watched module, whose output can "
                 f"be dealt to other samples; got batch {type(batch).__name__} and the latents "
-                f"{list(capture.latents)}; watch(model, latents=...) by the path of a module."
+                f"{list(capture.latents if capture else ())}; watch(model, latents=...) by the "
+                "path of a module."
             )
         with _undisturbed(capture.model):
             own = self._per_sample(capture, None, batch)
@@ -113,12 +114,19 @@ def neighbours(output: object) -> object:
 
 @contextlib.contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Afterwards random streams and buffers (running means) are as they were."""
+    """Afterwards random streams, modes and buffers (running means) are as they were."""
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    saved = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    modes = [(module, module.training) for module in model.modules()]
+    saved = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     try:
         with torch.random.fork_rng(devices=list(devices)):
             yield
     finally:
-        for buffer, value in saved:
-            buffer.copy_(value)
+        for module, name, buffer, value in saved:
+            setattr(module, name, buffer.copy_(value))  # it may have been replaced
+        for module, mode in modes:
+            module.training = mode

@@ -25,6 +25,10 @@ class CheckResponse(ABC):
 
     checkpoint: Path | None = None
 
+    def checkpoint_after(self, report: Report) -> Path | None:
+        """Where the last healthy model will be once this report is answered."""
+        return self.checkpoint
+
     @abstractmethod
     def on_report(self, report: Report) -> None:
         """Called at every check, before the alerts."""
@@ -82,6 +86,12 @@ class KeepLastHealthy(CheckResponse):
         self._kept_at = -every
         self._alarm_step = -1
 
+    def checkpoint_after(self, report: Report) -> Path | None:
+        """At red the file under its final name."""
+        if self.checkpoint is None or not any(map(_confirms, report.alerts)):
+            return self.checkpoint
+        return _final(self.checkpoint)
+
     def on_report(self, report: Report) -> None:
         """Renew the checkpoint if this check is healthy and the last one is old enough."""
         if not report.healthy or report.check - self._kept_at < self._every:
@@ -94,11 +104,10 @@ class KeepLastHealthy(CheckResponse):
 
     def __call__(self, alert: Alert) -> None:
         """At red: give the healthy checkpoint its final name and save the state at the alarm."""
-        if alert.level is not Level.RED or alert.kind != "collapse":
+        if not _confirms(alert):
             return
         if self.checkpoint is not None and self.checkpoint.exists():
-            name = self.checkpoint.name.replace("last_healthy", "model_before_collapse")
-            final = self.checkpoint.with_name(name)
+            final = _final(self.checkpoint)
             os.replace(self.checkpoint, final)
             _log.warning("💾 the model from before the collapse is %s", final)
             self.checkpoint = None
@@ -117,6 +126,14 @@ class KeepLastHealthy(CheckResponse):
         finally:
             part.unlink(missing_ok=True)
         return final
+
+
+def _confirms(alert: Alert) -> bool:
+    return alert.level is Level.RED and alert.kind == "collapse" and not alert.optional
+
+
+def _final(checkpoint: Path) -> Path:
+    return checkpoint.with_name(checkpoint.name.replace("last_healthy", "model_before_collapse"))
 
 
 class StopWhenCollapsed(CheckResponse):

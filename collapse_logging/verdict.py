@@ -14,7 +14,7 @@ from .alerts import Scene, explosion_alert, level_alert
 from .arguments import checked_list
 from .levels import Standing
 from .report import Alert, Indicator, LatentReport, Level, Report
-from .rows import Shape
+from .rows import Row, Shape
 from .rules import Rules
 from .snapshot import Seen, Snapshot
 from .statistics import Statistics
@@ -145,6 +145,7 @@ class Judge:
         self._healthy_beta = float(state["healthy_beta"])
         self._losses = deque(state["losses"], maxlen=self.rules.window_size)
         self._exploding = dict(state["exploding"])
+        self._recent = {}
         for name, kept in state["recent"].items():
             windows = (Statistics.unpack(w["sums"], Shape(*w["shape"])) for w in kept)
             self._recent[name] = deque(windows, maxlen=_MOST_MERGED - 1)
@@ -174,17 +175,28 @@ class Judge:
         return LatentReport(standing.level, values, per_unit, indicators)
 
     def _merged(self, name: str, window: Statistics) -> Statistics:
-        """The window with the last ones, until there are enough samples; growth is its own."""
+        """The window with the last ones, until there are enough samples.
+
+        Growth and the counts of what could not be read are its own. A window without a finite
+        sample stays alone: merged it would be the last ones judged again.
+        """
         recent = self._recent.setdefault(name, deque(maxlen=_MOST_MERGED - 1))
         if any(earlier.units != window.units for earlier in recent):
             recent.clear()
+        if not measures.samples(window):
+            return window
         merged = window
         for earlier in reversed(recent):
             if measures.samples(merged) >= ENOUGH_SAMPLES:
                 break
             merged = merged.merge(earlier)
+        if measures.samples(window) >= ENOUGH_SAMPLES:
+            recent.clear()  # no later window reaches beyond it
         recent.append(window)
-        merged.growth_sums = window.growth_sums
+        if merged is not window:
+            merged.growth_sums = window.growth_sums
+            merged.sums[Row.NONFINITE :] = 0.0
+            merged.sums[Row.NONFINITE :, : window.positions] = window.sums[Row.NONFINITE :]
         return merged
 
     def _note_health(self, latents: dict[str, LatentReport], snapshot: Snapshot, step: int) -> None:

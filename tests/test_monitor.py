@@ -277,10 +277,10 @@ def test_samples_of_a_flush_are_counted_once():
     """Flushing at any moment loses no sample and counts none twice."""
     monitor, memory = recorded(check_frequency=4)
     for step in range(11):
-        monitor.observe("z", *gaussian((3, 2), step))
+        monitor.observe("z", *gaussian((40, 2), step))
         monitor.step()
         if step in (3, 5, 6, 10):
             monitor.flush()
             monitor.flush()
     assert [report.step for report in memory.reports] == [4, 6, 7, 11]
-    assert samples(memory) == 33
+    assert samples(memory) == 440

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from collapse_logging.messages import INDICATORS, advice
-from collapse_logging.report import Alert, Indicator, LatentReport, Level, Report, alert_to_dict
+from collapse_logging.report import (
+    Alert,
+    Forecast,
+    Indicator,
+    LatentReport,
+    Level,
+    Report,
+    alert_to_dict,
+)
 from collapse_logging.rules import Rules
 
 MEASURES = {
@@ -128,6 +136,14 @@ def test_a_report_is_plain_json():
                 "previous": "ORANGE",
                 "level": "RED",
                 "last_healthy_step": 100,
+                "since": None,
+                "units": [],
+                "unit_count": 0,
+                "forecast": None,
+                "probed": False,
+                "checkpoint": None,
+                "optional": False,
+                "language": "en",
                 "advice": "lower beta",
                 "indicators": [
                     {"name": "information", "value": 0.03125, "limit": 0.5},
@@ -169,6 +185,32 @@ def test_any_threshold_that_rules_accept_can_be_written(limit):
     written = report(alert(indicators=found), z=latent(Level.YELLOW, found)).to_dict()
     again = json.loads(json.dumps(written, allow_nan=False))
     assert again["alerts"][0]["indicators"][0]["value"] == 0.125
+
+
+def test_all_that_an_alert_knows_is_json():
+    """Units as a list, the forecast as an object whose open end is null."""
+    full = alert(
+        since=50,
+        units=(0, 3),
+        unit_count=4,
+        forecast=Forecast(200, 180, None, 0.5),
+        probed=True,
+        checkpoint="last_healthy_step_100.ckpt",
+        optional=True,
+        language="zh",
+    )
+    again = json.loads(json.dumps(alert_to_dict(full), allow_nan=False))
+    assert again["forecast"] == {"step": 200, "low": 180, "high": None, "limit": 0.5}
+    kept = ("since", "units", "unit_count", "probed", "checkpoint", "optional", "language")
+    assert [again[key] for key in kept] == [
+        50,
+        [0, 3],
+        4,
+        True,
+        "last_healthy_step_100.ckpt",
+        True,
+        "zh",
+    ]
 
 
 def test_an_alert_alone_is_json():

@@ -51,8 +51,8 @@ def test_one_rolling_file_while_healthy(tmp_path):
         seen += names(folder)
     steps = [2, 2, 2, 8, 8, 8, 14, 14, 14, 20]
     assert seen == [f"last_healthy_step_{step}.ckpt" for step in steps]
-    assert keep.kept == folder / seen[-1]
-    loaded = torch.load(keep.kept, weights_only=True)
+    assert keep.checkpoint == folder / seen[-1]
+    loaded = torch.load(keep.checkpoint, weights_only=True)
     assert loaded.keys() == saver.model.state_dict().keys()
 
 
@@ -77,7 +77,7 @@ def test_a_collapse_keeps_the_model_from_before_it(tmp_path):
     after = torch.load(tmp_path / alarmed, weights_only=True)
     assert all(torch.equal(kept[key], before[key]) for key in before)
     assert all(torch.equal(after[key], before[key] + 1.0) for key in before)
-    assert keep.kept is None
+    assert keep.checkpoint is None
 
 
 def test_after_a_recovery_it_rolls_again(tmp_path):
@@ -91,8 +91,8 @@ def test_after_a_recovery_it_rolls_again(tmp_path):
     ]
     healthy_then_collapsing(monitor, 20, 0, start=24)
     assert monitor.report.level is Level.OK
-    assert set(names(tmp_path)) == {*kept, keep.kept.name}
-    assert keep.kept.name.startswith("last_healthy_step_")
+    assert set(names(tmp_path)) == {*kept, keep.checkpoint.name}
+    assert keep.checkpoint.name.startswith("last_healthy_step_")
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -110,7 +110,7 @@ def test_a_save_that_fails_leaves_nothing_half_written(tmp_path, strict, caplog)
         healthy_then_collapsing(monitor, 2, 0, start=4)
         assert "a response failed at step 6" in warnings_in(caplog)[0]
     assert names(tmp_path) == old
-    assert torch.load(keep.kept, weights_only=True)
+    assert torch.load(keep.checkpoint, weights_only=True)
     saver.fails = False
     healthy_then_collapsing(monitor, 2, 0, start=6)
     assert names(tmp_path) == ["last_healthy_step_8.ckpt"]
@@ -121,7 +121,7 @@ def test_a_latent_that_never_lived_keeps_only_the_alarm(tmp_path):
     monitor, keep, _ = keeping(tmp_path, strict=True)
     healthy_then_collapsing(monitor, 0, 20)
     assert monitor.report.level is Level.RED
-    assert keep.kept is None
+    assert keep.checkpoint is None
     assert [name.rsplit("_", 1)[0] for name in names(tmp_path)] == ["model_at_alarm_step"]
 
 

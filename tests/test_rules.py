@@ -73,8 +73,23 @@ def test_a_healthy_latent_raises_nothing():
         ),
         (
             "information",
-            {"information": 1.99, "kl": 3.0, "dimensions": 100, "growth": 5.0},
-            {"information": 2.0, "kl": 3.0, "dimensions": 100, "growth": 5.0},
+            {"information": 1.99, "kl": 3.0, "dimensions": 400, "growth": 5.0},
+            {"information": 2.0, "kl": 3.0, "dimensions": 400, "growth": 5.0},
+        ),
+        (
+            "decoder_ignores_latent",
+            {"decoder_gap": 0.29, "decoder_gap_error": 0.1},
+            {"decoder_gap": 0.31, "decoder_gap_error": 0.1},
+        ),
+        (
+            "decoder_ignores_latent",
+            {"decoder_gap": 0.0, "decoder_gap_error": 0.0},
+            {"decoder_gap": 1e-9, "decoder_gap_error": 0.0},
+        ),
+        (
+            "decoder_ignores_latent",
+            {"decoder_gap": -1.0, "decoder_gap_error": 0.1},
+            {"decoder_gap": 1.0, "decoder_gap_error": 0.1},
         ),
         ("reconstruction_trend", {"trend": (0.021, 4.1)}, {"trend": (0.019, 99.0)}),
         ("reconstruction_trend", {"trend": (0.5, 4.1)}, {"trend": (0.5, 3.9)}),
@@ -134,19 +149,24 @@ def test_an_unreadable_latent_is_an_explosion_not_a_collapse():
 def test_indicators_carry_value_and_limit():
     """What is reported is what was measured, and what it was held against."""
     found = Rules(kl_threshold=0.5).indicators(
-        HEALTHY | {"information": 0.2, "kl": 0.25, "growth": -7.0}, VECTORS, 100
+        HEALTHY
+        | {"information": 0.2, "kl": 0.25, "growth": -7.0}
+        | {"decoder_gap": 0.25, "decoder_gap_error": 0.125},
+        VECTORS,
+        400,
     )
     assert [(i.name, i.value, i.limit) for i in found] == [
         ("information", 0.2, 2.0),
         ("growth", -7.0, -2.0),
         ("kl", 0.25, 0.5),
+        ("decoder_ignores_latent", 0.25, 0.375),
     ]
 
 
-@pytest.mark.parametrize("dimensions", [1, 25, 26, 1000])
+@pytest.mark.parametrize("dimensions", [1, 100, 101, 4000])
 def test_small_information_grows_with_the_latent(dimensions):
-    """The limit is half a nat, or 0.02 nats a dimension where that is more."""
-    assert Rules().small_information(dimensions) == max(0.5, 0.02 * dimensions)
+    """The limit is half a nat, or 0.005 nats a dimension where that is more."""
+    assert Rules().small_information(dimensions) == max(0.5, 0.005 * dimensions)
     rules = Rules(information_limit=3.0, information_per_dimension=1.0)
     assert rules.small_information(dimensions) == max(3.0, dimensions)
 
@@ -163,6 +183,8 @@ def test_what_is_ignored_is_never_raised(name, literal):
         "growth": -9.0,
         "nonfinite": 3.0,
         "trend": (0.5, 10.0),
+        "decoder_gap": 0.0,
+        "decoder_gap_error": 0.1,
         "vectors": {"posterior_variance": np.full(4, 0.05)},
     }
     mismatch = everything | {"kl": 9.0}

@@ -34,15 +34,16 @@ def test_in_place_change_is_left_out(caplog):
 
 
 def test_change_of_units(caplog):
-    """Other units warn and start the latent's window again; the next reports are right."""
+    """Other units warn and start the latent's window again, merged with none of the others."""
     monitor, memory = recorded(check_frequency=3)
-    for seed, units in enumerate((4, 4, 2, 2, 2, 2)):
+    for seed, units in enumerate((4, 4, 4, 4, 4, 2, 2, 2, 2)):
         monitor.observe("z", *gaussian((5, units), seed))
         monitor.step()
-    first, second = (report.latents["z"] for report in memory.reports)
-    expected = oracle.measures(*gaussian((5, 2), 2))
+    before, first, second = (report.latents["z"] for report in memory.reports)
+    expected = oracle.measures(*gaussian((5, 2), 5))
     np.testing.assert_allclose(first.per_unit["kl"], expected["kl"], rtol=1e-5)
-    assert (first.measures["samples"], second.measures["samples"]) == (5, 15)
+    assert before.measures["samples"] == 15
+    assert (first.measures["samples"], second.measures["samples"]) == (5, 20)
     assert len(warnings_in(caplog)) == 1
     assert "had 4 units and now has 2" in warnings_in(caplog)[0]
 
@@ -94,7 +95,8 @@ def test_batch_that_is_not_finite(value):
     """It gives no KL and one explosion alert; the next windows are as if it had not been."""
     monitor, memory = recorded(rules=Rules(check_frequency=1, skip_checks=0))
     bad = torch.full((5, 3), value, requires_grad=True)
-    for batch in (gaussian((5, 3)), (bad, bad), (bad, bad), gaussian((5, 3), 1)):
+    good = gaussian((5, 3)), gaussian((5, 3), 1)
+    for batch in (good[0], (bad, bad), (bad, bad), good[1]):
         monitor.observe("z", *batch)
         (batch[0] * bad.detach()).sum().add(bad.sum()).backward()
         monitor.step()
@@ -103,9 +105,24 @@ def test_batch_that_is_not_finite(value):
     assert explosion.latents["z"].measures["nonfinite"] == 15
     assert [alert.kind for alert in explosion.alerts] == ["explosion"]
     assert first.alerts == still.alerts == after.alerts == ()
-    expected = oracle.measures(*gaussian((5, 3), 1))
+    expected = oracle.measures(*(joined(side) for side in zip(*good, strict=True)))
     np.testing.assert_allclose(after.latents["z"].per_unit["kl"], expected["kl"], rtol=1e-5)
     assert after.latents["z"].indicators == ()
+
+
+def test_rows_that_are_not_finite_are_counted_in_their_own_window():
+    """A window that is merged with the last ones does not bring their explosion back."""
+    monitor, memory = recorded(rules=Rules(check_frequency=1, skip_checks=0))
+    for seed in range(4):
+        mean, log_variance = gaussian((6, 3), seed)
+        if seed == 1:
+            mean[0] = math.nan
+        monitor.observe("z", mean, log_variance)
+        monitor.step()
+    told = [report.latents["z"].measures.get("nonfinite") for report in memory.reports]
+    assert told == [None, 3, None, None]
+    assert [len(report.alerts) for report in memory.reports] == [0, 1, 0, 0]
+    assert [r.latents["z"].measures["samples"] for r in memory.reports] == [6, 11, 17, 23]
 
 
 def test_a_loss_does_not_outlast_its_window():

@@ -22,16 +22,22 @@ def drive(
     latents: tuple[str, ...] = ("z",),
     strict: bool = True,
 ) -> None:
-    """Run a monitor whose latents carry much until check ``dies_at``, then nothing."""
+    """Run a monitor whose latents carry much until check ``dies_at``, little in it, then nothing.
+
+    Beta was lowered just before, so that the check after it is orange and the next one red.
+    """
     torch.manual_seed(0)
     with CollapseMonitor(writers, check_frequency=5, verbose=False, strict=strict) as monitor:
         for step in range(5 * checks):
-            spread = 2.0 if step < 5 * dies_at else 0.01
+            alive, fading = step < 5 * dies_at, step < 5 * (dies_at + 1)
+            spread = 2.0 if alive else 0.36 if fading else 0.01
             for latent in latents:
                 mean = (spread * torch.randn(64, 6)).requires_grad_()
-                monitor.observe(latent, mean, torch.full((64, 6), -3.0 if spread > 1 else -0.01))
-                (mean.square().sum() * (0.0 if spread > 1 else 1.0)).backward()
-            monitor.step(reconstruction_loss=1.0 + 0.01 * max(0, step - 5 * dies_at))
+                monitor.observe(latent, mean, torch.full((64, 6), -3.0 if alive else -0.01))
+                (mean.square().sum() * (0.0 if alive else 1.0)).backward()
+            loss = 1.0 + 0.01 * max(0, step - 5 * dies_at)
+            beta = 2.0 if step < 5 * (dies_at - 1) else 1.0
+            monitor.step(reconstruction_loss=loss, beta=beta)
 
 
 @pytest.fixture(scope="session")

@@ -41,9 +41,10 @@ def test_the_newest_alert_is_told_in_full() -> None:
     table, section = html.split("</table>")
     assert table.count("<tr>") == 3
     assert "Step 39: posterior collapse: z ORANGE -&gt; RED</strong>" in section
-    assert section.count("<li>") == 5
+    assert section.count("<li>") == len(newest.lines) == 6
     assert "information 0.00182, below 0.1 nats: the latent carries almost nothing" in section
     assert "last healthy step: 5" in section
+    assert "not confirmed by a decoder probe" in section
     assert "what to do: stop at once" in section
     assert "wait" not in section
 
@@ -84,12 +85,12 @@ def test_an_alert_without_reasons_says_what_it_is() -> None:
 )
 def test_names_cannot_smuggle_markup(name: str) -> None:
     """A name from outside is shown as it is: no picture, link, heading, row or cell of its own."""
-    alert = Alert(1, name, Level.OK, Level.RED, RAISED[:1], None, name)
+    alert = Alert(1, name, Level.OK, Level.RED, RAISED[:1], None, name, checkpoint=name)
     html = markdown_to_safe_html(alerts_table([alert]))
     assert not [tag for tag in FORBIDDEN if tag in html]
     assert html.count("<td") == 4
     assert html.count("<tr") == 2
-    assert html.count("<li") == 3
+    assert html.count("<li") == len(alert.lines) == 5
 
 
 def test_a_harmless_name_is_shown_as_it_is() -> None:
