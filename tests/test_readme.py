@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -107,6 +108,14 @@ def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
     assert len(others) >= 4
     for name in others:
         assert {name, f"{name}/text_summary", f"collapse/encoder/{name}"} & found, name
+
+
+def test_the_detection_table_is_the_committed_result() -> None:
+    """The README's figures are those of benchmarks/detection/results."""
+    from benchmarks.detection.tables import RESULTS, short
+
+    result = json.loads((RESULTS / "detection.json").read_text(encoding="utf-8"))
+    assert short(result) in README
 
 
 def test_links_lead_to_files() -> None:

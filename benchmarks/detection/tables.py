@@ -113,6 +113,34 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_SHORT = (
+    "default",
+    "fast",
+    "manual, as shipped",
+    "manual, repaired",
+    "KL of 50 steps below 0.01",
+    "active units below 10 %",
+    "no unit's KL above 0.1",
+)
+
+
+def short(result: dict[str, Any]) -> str:
+    """The README's table: what matters, on the held-out part."""
+    lines = [
+        "| rule | collapses found | false red | red after, share of the run | mid-run, steps |",
+        "|---|---|---|---|---|",
+    ]
+    for name in _SHORT:
+        s = result["scores"]["held out"][name]["all"]
+        share, steps = s["delay_share_from_start"]["median"], s["delay_steps_late"]["median"]
+        cells = [f"`{name}`" if name in ("default", "fast") else name]
+        cells += [f"{s[key]['hits']} of {s[key]['of']}" for key in ("recall_red", "false_red")]
+        cells += ["never" if share is None else f"{share:.0%}"]
+        cells += ["never" if steps is None else f"{steps:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _targets(scores: dict[str, Any]) -> list[str]:
     """The targets of this benchmark beside what was measured."""
     default, fast = scores["default"]["all"], scores["fast"]["all"]
