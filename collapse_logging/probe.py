@@ -28,7 +28,8 @@ class Probe:
     of a collapse blinds one of the other signals; none blinds this one.
 
     Args:
-        loss: the loss of each sample of a batch, ``[batch]``, through the watched model.
+        loss: the reconstruction loss of each sample of a batch, ``[batch]``, through the watched
+            model; a KL in it is dealt, too, and only widens the error.
         strict: raise what the callable raises; else it is told once and asked no more.
     """
 
