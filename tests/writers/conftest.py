@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,10 +22,12 @@ def drive(
     dies_at: int = 4,
     latents: tuple[str, ...] = ("z",),
     strict: bool = True,
+    **arguments: Any,
 ) -> None:
     """Run a monitor whose latents carry much until check ``dies_at``, then nothing."""
     torch.manual_seed(0)
-    with CollapseMonitor(writers, check_frequency=5, verbose=False, strict=strict) as monitor:
+    arguments = {"check_frequency": 5, "verbose": False, "strict": strict, **arguments}
+    with CollapseMonitor(writers, **arguments) as monitor:
         for step in range(5 * checks):
             spread = 2.0 if step < 5 * dies_at else 0.01
             for latent in latents:
