@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from . import __version__
 from .arguments import require_count
 from .commands import check, doctor, report, wandb_view
+from .words import LANGUAGES, default_language
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fit(arguments)
     parser = _parser()
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of GBK has no letter for an emoji
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
@@ -56,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_parser(commands)
     report.add_parser(commands)
     doctor.add_parser(commands)
+    for speaker in commands.choices.values():
+        speaker.add_argument(
+            "--language",
+            choices=list(LANGUAGES),
+            default=default_language(),
+            help="of what is printed or drawn (default: the environment's, else en)",
+        )
     wandb_view.add_parser(commands)
     commands.add_parser("fit", help="LightningCLI: fit --config FILE; see fit --help")
     return parser
@@ -87,5 +98,5 @@ def _demo(options: argparse.Namespace) -> int:
     require_count("--steps", options.steps, at_least=1)
     from .training.demo import run
 
-    run(options.out, options.steps, options.seed, options.wandb)
+    run(options.out, options.steps, options.seed, options.wandb, options.language)
     return 0

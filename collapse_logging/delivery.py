@@ -76,7 +76,8 @@ class Delivery:
 
     def _settings(self) -> dict[str, Any]:
         optional = sorted(self.judge.optional)
-        return asdict(self.judge.rules) | ({"optional": optional} if optional else {})
+        more = {"optional": optional} if optional else {}
+        return asdict(self.judge.rules) | more | {"language": self.judge.language}
 
     def _with_checkpoint(self, report: Report) -> Report:
         """Alerts name the file that a response keeps for the last healthy step."""

@@ -40,15 +40,27 @@ def describe(indicator: Indicator, language: str = "en") -> str:
 
 def alert_title(alert: Alert) -> str:
     """At most 63 characters, for a tracker's headline."""
-    say = LANGUAGES[alert.language]
-    latent = f"{alert.latent} ({say['optional']})" if alert.optional else alert.latent
+    language, latent = alert.language, alert.latent
+    title = word(
+        language,
+        "title" if alert.kind == "collapse" else "title without levels",
+        head=alert_head(alert),
+        latent=word(language, "optional", latent=latent) if alert.optional else latent,
+        previous=word(language, alert.previous.name),
+        level=word(language, alert.level.name),
+    )
+    return title[:63]
+
+
+def alert_head(alert: Alert) -> str:
+    """What has happened, in two words."""
     if alert.kind != "collapse":
-        return f"{say['title explosion']}: {latent}"[:63]
-    if alert.level < alert.previous:
-        head = say["title improving" if alert.level else "title recovery"]
+        key = "title explosion"
+    elif alert.level < alert.previous:
+        key = "title improving" if alert.level else "title recovery"
     else:
-        head = say[("title watch", "title watch", "title risk", "title collapse")[alert.level]]
-    return f"{head}: {latent} {alert.previous.name} -> {alert.level.name}"[:63]
+        key = ("title watch", "title watch", "title risk", "title collapse")[alert.level]
+    return word(alert.language, key)
 
 
 def alert_lines(alert: Alert) -> list[str]:
@@ -82,9 +94,10 @@ def _circumstances(alert: Alert) -> list[str]:
     if alert.units and len(alert.units) == alert.unit_count:
         lines.append(word(language, "all units", count=alert.unit_count))
     elif alert.units:
-        shown = ", ".join(map(str, alert.units[:_MOST_UNITS]))
-        more = ", …" if len(alert.units) > _MOST_UNITS else ""
-        lines.append(word(language, "units", units=shown + more, count=alert.unit_count))
+        shown = [str(unit) for unit in alert.units[:_MOST_UNITS]]
+        shown += ["…"] if len(alert.units) > _MOST_UNITS else []
+        units = word(language, "list").join(shown)
+        lines.append(word(language, "units", units=units, count=alert.unit_count))
     if alert.forecast is not None:
         lines.append(_forecast(alert.forecast, language))
     return lines
@@ -129,12 +142,15 @@ def advice(
     now, then = beta or (0.0, 0.0)
     if beta is not None and "advise beta" in steps:
         steps[steps.index("advise beta")] = "advise beta back"
-    return "; ".join(word(language, key, now=now, then=then) for key in steps)
+    semicolon = word(language, "semicolon")
+    return semicolon.join(word(language, key, now=now, then=then) for key in steps)
 
 
 def verdict(report: Report, language: str = "en") -> str:
     """The end of a run in one line."""
-    latents = ", ".join(f"{name} {r.level.name}" for name, r in report.latents.items())
+    latents = word(language, "comma").join(
+        f"{name} {word(language, latent.level.name)}" for name, latent in report.latents.items()
+    )
     healthy = word(language, "verdict never")
     if report.last_healthy_step is not None:
         healthy = word(language, "verdict step", step=report.last_healthy_step)
@@ -142,7 +158,7 @@ def verdict(report: Report, language: str = "en") -> str:
         language,
         "verdict",
         step=report.step,
-        level=report.level.name,
+        level=word(language, report.level.name),
         latents=latents,
         healthy=healthy,
     )

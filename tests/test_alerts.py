@@ -177,11 +177,11 @@ def test_red_says_whether_the_decoder_was_asked(probed):
 
 
 def test_an_alert_is_in_the_language_of_the_run():
-    """Title, reasons and advice; levels and names of indicators stay."""
+    """Title with the manual's levels, reasons and advice; names of indicators stay."""
     told = alert(language="zh", beta=4.0, healthy_beta=1.0, standing=Standing(since=350))
     assert told.language == "zh"
-    assert told.title == "后验塌缩: z YELLOW -> RED"
-    assert "把 beta 从 4 降回 1 附近" in told.advice
+    assert told.title == "后验塌缩：z 黄色警告 -> 红色警报"
+    assert "把 beta 从 4 降到 1 左右" in told.advice
     assert "自步骤 350 起" in told.text
 
 

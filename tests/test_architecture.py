@@ -12,7 +12,8 @@ import collapse_logging
 PACKAGE = Path(collapse_logging.__file__).parent
 
 FLOORS = (
-    {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook"},
+    {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook"}
+    | {"terminal"},
     {"statistics", "cells", "measures", "pairs", "snapshot"},
     {"rules", "levels", "alerts", "writers"},
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"},

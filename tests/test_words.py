@@ -20,7 +20,9 @@ PLACES = ("LC_ALL", "LC_MESSAGES", "LANG")
 def placeholders(text):
     """Names and formats of a text's placeholders, in any order."""
     return sorted(
-        (name, form) for _, name, form, _ in string.Formatter().parse(text) if name is not None
+        (name, form.lstrip("<>^0123456789"))
+        for _, name, form, _ in string.Formatter().parse(text)
+        if name is not None
     )
 
 
@@ -30,16 +32,18 @@ def test_the_catalogues_have_the_same_keys():
     assert set(LANGUAGES) == {"en", "zh"}
     for catalogue in LANGUAGES.values():
         assert catalogue.keys() == english.keys()
-        assert all(text.strip() for text in catalogue.values())
+        filled = {key for key, text in catalogue.items() if text.strip()}
+        assert filled == {key for key, text in english.items() if text.strip()}
 
 
 @pytest.mark.parametrize("key", LANGUAGES["en"])
 def test_the_catalogues_have_the_same_placeholders(key):
-    """Every value is told in both, in the same precision."""
+    """Every value is told in both, in the same precision; widths differ with the script."""
     english, chinese = (LANGUAGES[language][key] for language in ("en", "zh"))
     assert placeholders(english) == placeholders(chinese)
     assert not CHINESE.search(english)
-    assert chinese != english
+    sentence = re.search("[a-z]{3}", re.sub(r"{.*?}", "", english))
+    assert chinese != english or not sentence
 
 
 # --- the environment's language ---
@@ -171,7 +175,8 @@ def test_a_verdict_has_no_hole(healthy, language):
     """Step, level, every latent and the last healthy step, in the language asked for."""
     latents = {name: LatentReport(Level.RED, {}, {}) for name in ("z", "{top}")}
     line = verdict(Report(200, 3, Level.RED, latents, last_healthy_step=healthy), language)
-    for part in ("200", "RED", "z RED", "{top} RED", "" if healthy is None else str(healthy)):
+    red = {"en": "RED", "zh": "红色警报"}[language]
+    for part in ("200", red, f"z {red}", f"{{top}} {red}", "" if healthy is None else str(healthy)):
         assert part in line
     assert "None" not in line
     assert bool(CHINESE.search(line)) == (language == "zh")

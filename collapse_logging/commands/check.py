@@ -12,6 +12,7 @@ from typing import Any
 from ..arguments import require_number
 from ..reading import worst
 from ..report import Level, Report
+from ..words import word
 from ..writers.base import printable
 from .lines import say, width
 from .runs import Run, look
@@ -90,16 +91,16 @@ def run(options: argparse.Namespace) -> int:
         return watch(options, fail_on)
     if options.fail_fast or options.timeout is not None:
         raise ValueError("--timeout and --fail-fast: expected together with --watch.")
-    runs = look(options.paths)
+    runs, language = look(options.paths, language=options.language), options.language
     code = exit_code(runs, fail_on)
     if options.json:
-        print(json.dumps(as_json(runs, code), ensure_ascii=False, indent=2))
+        print(json.dumps(as_json(runs, code, language), ensure_ascii=False, indent=2))
     elif len(runs) == 1:
         if runs[0].recording.problem:
             raise ValueError(f"{runs[0].name}: {runs[0].recording.problem}")
-        say(in_full(runs[0]))
+        say(in_full(runs[0], language))
     else:
-        say([*table(runs, width()), "", *notes(runs)])
+        say([*table(runs, width(), language), "", *notes(runs, language)])
     return code
 
 
@@ -108,33 +109,38 @@ def exit_code(runs: Sequence[Run], fail_on: Level) -> int:
     return worst(run.verdict.exit_code(fail_on) for run in runs)
 
 
-def in_full(run: Run) -> list[str]:
+def in_full(run: Run, language: str = "en") -> list[str]:
     """One run: verdict, each latent with its reasons, what to do."""
     recording, verdict = run.recording, run.verdict
-    lines = [f"{verdict.word.upper()}: {run.name}"]
+    lines = [word(language, "run", verdict=word(language, verdict.word).upper(), run=run.name)]
     if verdict.why:
-        lines.append(unknown(verdict))
+        lines.append(unknown(verdict, language))
     if recording.report is not None:
-        lines += [place(recording), ""]
+        lines += [place(recording, language), ""]
         for name, latent in recording.report.latents.items():
-            lines.append(f"  {printable(name)}: {level_of(recording, name)}")
-            lines += [f"    {reason}" for reason in reasons(latent)]
-        lines += ["", f"last healthy step: {last_healthy(recording)}"]
-    if told := what_to_do(recording):
-        lines.append(f"what to do: {told}")
+            level = level_of(recording, name, language)
+            lines.append("  " + word(language, "latent", latent=printable(name), level=level))
+            lines += [f"    {reason}" for reason in reasons(latent, language)]
+        healthy = last_healthy(recording, language)
+        lines += ["", word(language, "last healthy", step=healthy)]
+    if told := what_to_do(recording, language):
+        lines.append(word(language, "what to do", advice=told))
     return lines
 
 
-def as_json(runs: Sequence[Run], code: int) -> dict[str, Any]:
-    """The object that ``--json`` prints; numbers that are not finite are null."""
+def as_json(runs: Sequence[Run], code: int, language: str = "en") -> dict[str, Any]:
+    """The object that ``--json`` prints; numbers that are not finite are null.
+
+    ``why``, ``reasons`` and ``advice`` are for people; all else is the same in every language.
+    """
     return {
         "exit_code": code,
         "verdict": runs[0].verdict.word,
-        "runs": [_run_as_json(run) for run in runs],
+        "runs": [_run_as_json(run, language) for run in runs],
     }
 
 
-def _run_as_json(run: Run) -> dict[str, Any]:
+def _run_as_json(run: Run, language: str) -> dict[str, Any]:
     recording, report = run.recording, run.recording.report
     return {
         "run": run.name,
@@ -142,24 +148,24 @@ def _run_as_json(run: Run) -> dict[str, Any]:
         "source": recording.source,
         "detector": recording.name,
         "verdict": run.verdict.word,
-        "why": unknown(run.verdict),
+        "why": unknown(run.verdict, language),
         "level": None if report is None else report.level.name,
         "step": None if report is None else report.step,
         "checks": 0 if report is None else report.check + 1,
         "last_healthy_step": None if report is None else report.last_healthy_step,
-        "latents": {} if report is None else _latents_as_json(run, report),
-        "advice": what_to_do(recording),
+        "latents": {} if report is None else _latents_as_json(run, report, language),
+        "advice": what_to_do(recording, language),
         "damaged_lines": recording.damaged,
     }
 
 
-def _latents_as_json(run: Run, report: Report) -> dict[str, Any]:
+def _latents_as_json(run: Run, report: Report, language: str) -> dict[str, Any]:
     return {
         name: {
             "level": latent.level.name,
             "since_step": run.recording.since(name),
             "measures": {k: v if math.isfinite(v) else None for k, v in latent.measures.items()},
-            "reasons": reasons(latent) if latent.level else [],
+            "reasons": reasons(latent, language) if latent.level else [],
         }
         for name, latent in report.latents.items()
     }

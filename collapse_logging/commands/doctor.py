@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("expected a PATH or --model MODULE:CLASS; see doctor --help.")
     wrong = False
     for finding in _findings(options):
-        say(finding.lines())
+        say(finding.lines(options.language))
         wrong = wrong or finding.ok is False
     return 2 if wrong else 0
 
@@ -77,9 +77,14 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     if options.path is not None:
         from .folder import examine
 
-        return examine(options.path)
+        return examine(options.path, options.language)
     from .model import examine_model
 
     return examine_model(
-        options.model, options.init, options.latents, options.input_shape, options.tokens
+        options.model,
+        options.init,
+        options.latents,
+        options.input_shape,
+        options.tokens,
+        options.language,
     )

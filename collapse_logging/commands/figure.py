@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..reading import Recording, Series
+from ..words import word
 from . import panels
 from .panels import GREY, LINES, plain
 
@@ -26,6 +27,18 @@ _PANELS = (
     panels.active,
     panels.loss,
 )
+_CHINESE = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "SimHei",
+    "Noto Sans CJK JP",
+)
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -43,33 +56,27 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(recording: Recording, title: str, file: Path) -> None:
+def draw(recording: Recording, title: str, file: Path, language: str = "en") -> None:
     """Draw a recording with its series into a PNG.
 
     Args:
         recording: read with ``series=True``, with one check or more.
         title: the headline.
         file: where to.
+        language: of the words in it; Chinese only where there is one of :func:`chinese_fonts`.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib import font_manager
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "the report is drawn with matplotlib, which is not installed; "
-            "pip install 'collapse-logging[report]'."
-        ) from error
-    families = ["DejaVu Sans", *_fonts(font_manager.get_font_names())]
+    matplotlib = _matplotlib()
+    families = ["DejaVu Sans", *chinese_fonts()]
     with matplotlib.rc_context({**_STYLE, "font.family": families}), warnings.catch_warnings():
         # a letter that no installed font has is drawn as a box
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure(recording, title).savefig(file, dpi=110)
+        figure(recording, title, language).savefig(file, dpi=110)
 
 
-def figure(recording: Recording, title: str) -> Figure:
+def figure(recording: Recording, title: str, language: str = "en") -> Figure:
     """The figure, not yet on paper."""
     from matplotlib.figure import Figure
 
@@ -88,18 +95,19 @@ def figure(recording: Recording, title: str) -> Figure:
     drawn.text(0.2 / _WIDTH, 1 - 0.32 / drawn.get_figheight(), plain(title), **_HEADLINE)
     diverged = [(a.step, a.latent) for a in recording.alerts if a.kind == "explosion"]
     axes = drawn.add_subplot(grid[0, :])
-    axes.set_title(_strip_title(len(shown), len(recording.report.latents)))
-    panels.strip(axes, series, shown, diverged)
+    axes.set_title(_strip_title(len(shown), len(recording.report.latents), language))
+    panels.strip(axes, series, shown, diverged, language)
     for i, panel in enumerate(_PANELS):
         axes = drawn.add_subplot(grid[1 + i // 2, i % 2])
-        panel(axes, recording, shown)
+        panel(axes, recording, shown, language)
         panels.mark(axes, recording)
     for i, name in enumerate(maps):
-        panels.unit_map(drawn.add_subplot(grid[4 + i, :]), name, series.units[name])
+        panels.unit_map(drawn.add_subplot(grid[4 + i, :]), name, series.units[name], language)
     for axes in drawn.axes:
         axes.set_xlim(*_span(series))
         axes.xaxis.set_major_formatter(_in_thousands)
-    drawn.axes[0].set_xlabel("training step", color=GREY, fontsize=8, labelpad=1)
+    step = word(language, "figure step")
+    drawn.axes[0].set_xlabel(step, color=GREY, fontsize=8, labelpad=1)
     return drawn
 
 
@@ -120,8 +128,9 @@ def _grid(drawn: Figure, heights: list[float], margin: float) -> Any:
     )
 
 
-def _strip_title(shown: int, there: int) -> str:
-    return f"Level  (the worst {shown} of {there} latents)" if there > shown else "Level"
+def _strip_title(shown: int, there: int, language: str) -> str:
+    key = "figure worst" if there > shown else "figure level"
+    return word(language, key, shown=shown, there=there)
 
 
 def _in_thousands(step: float, position: float) -> str:
@@ -138,10 +147,33 @@ def latents(recording: Recording) -> list[str]:
     return sorted(found, key=lambda name: -found[name].level)[:_MOST_LATENTS]
 
 
-def _fonts(installed: list[str]) -> list[str]:
-    """A font with Chinese letters, if there is one."""
-    known = ("Noto Sans CJK SC", "Noto Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei")
-    return [name for name in known if name in installed][:1]
+def chinese_fonts() -> list[str]:
+    """A font with Chinese letters, if there is one; of Noto's file old matplotlibs see JP alone.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    _matplotlib()
+    from matplotlib import font_manager
+
+    installed = font_manager.get_font_names()
+    return [name for name in _CHINESE if name in installed][:1]
+
+
+def font_lists() -> str:
+    """The files in which matplotlib remembers the fonts; it does not see a new one by itself."""
+    return f"{_matplotlib().get_cachedir()}/fontlist-*.json"
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "the report is drawn with matplotlib, which is not installed; "
+            "pip install 'collapse-logging[report]'."
+        ) from error
+    return matplotlib
 
 
 def _span(series: Series) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..words import word
 from ..writers.base import printable
 
 
@@ -21,7 +22,7 @@ class Finding:
     text: str
     mend: tuple[str, ...] = ()
 
-    def lines(self) -> list[str]:
-        """A line with its mark, and below it what to do."""
-        mark = {True: "ok", False: "NO", None: "--"}[self.ok]
+    def lines(self, language: str = "en") -> list[str]:
+        """A line with its mark, two columns wide, and below it what to do."""
+        mark = word(language, f"mark {self.ok}")
         return [f"{mark}  {printable(self.text)}", *(f"    {printable(m)}" for m in self.mend)]

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,18 +16,11 @@ from torch import Tensor, nn
 from ..arguments import require_count
 from ..capture import Capture, likely_paths
 from ..posterior import Posterior
+from ..words import word
 from .finding import Finding
-from .words import counted
+from .words import Say, counted
 
 _BATCH = 8
-_BY_HAND = (
-    "If the posterior is made elsewhere, call monitor.observe(name, mean, log_variance) in the "
-    "training step; nothing needs to be found then.",
-)
-_OTHER_INPUT = (
-    "--input-shape is the shape of one sample; give it once for each argument of forward.",
-    "Of a LightningModule without a forward, give the part that it trains.",
-)
 
 
 def examine_model(
@@ -35,6 +29,7 @@ def examine_model(
     latents: Sequence[str] | None,
     input_shapes: Sequence[str] | None,
     tokens: int | None,
+    language: str = "en",
 ) -> Iterator[Finding]:
     """What of a model could be watched, and what a forward gives.
 
@@ -44,10 +39,12 @@ def examine_model(
         latents: module paths, or None to search as the detector does.
         input_shapes: one a forward argument, ``"1,28,28"``, without the batch.
         tokens: integers below it as input.
+        language: of what is found.
 
     Raises:
         ValueError: a malformed argument.
     """
+    say = partial(word, language)
     arguments = _arguments(init)
     shapes = [_shape(text) for text in input_shapes or ()]
     if tokens is not None:
@@ -55,18 +52,22 @@ def examine_model(
     try:
         model = _called(spec)(**arguments)
     except Exception as error:  # the user's own code may raise anything
-        yield Finding(False, f"{spec} with {init} raised {_named(error)}.")
+        yield Finding(False, say("raised", spec=spec, init=init, error=_named(error)))
         return
     if not isinstance(model, nn.Module):
-        yield Finding(False, f"{spec} gave a {type(model).__name__}, not a torch.nn.Module.")
+        yield Finding(False, say("no model", spec=spec, kind=type(model).__name__))
         return
-    yield Finding(True, f"{spec} was built: {_size(model)}.")
-    yield Finding(None, "modules that sound like a posterior, or the first:", _paths(model))
-    yield from _forward(model, list(latents) if latents else None, shapes, tokens)
+    yield Finding(True, _built(spec, model, language))
+    yield Finding(None, say("likely"), _paths(model, say))
+    yield from _forward(model, list(latents) if latents else None, shapes, tokens, say)
 
 
 def _forward(
-    model: nn.Module, latents: list[str] | None, shapes: list[tuple[int, ...]], tokens: int | None
+    model: nn.Module,
+    latents: list[str] | None,
+    shapes: list[tuple[int, ...]],
+    tokens: int | None,
+    say: Say,
 ) -> Iterator[Finding]:
     """Run it on noise under a capture, as in a training step, and say what was seen."""
     seen: dict[str, Posterior] = {}
@@ -77,44 +78,43 @@ def _forward(
         return
     inputs = _inputs(model, shapes, tokens)
     if not inputs:
-        text = "no forward was run: give --input-shape, the shape of one sample."
-        yield Finding(None, text, ("e.g. --input-shape 64, or --input-shape 1,28,28",))
+        yield Finding(None, say("no forward"), (say("shapes"),))
         return
     given = ", ".join(str(list(x.shape)) for x in inputs)
     try:
         model(*inputs)
         capture.settle()
     except ValueError as error:
-        yield Finding(False, str(error), _BY_HAND)
+        yield Finding(False, str(error), (say("by hand"),))
         return
     except Exception as error:
-        yield Finding(False, f"its forward on {given} raised {_named(error)}.", _OTHER_INPUT)
+        text = say("forward raised", inputs=given, error=_named(error))
+        yield Finding(False, text, (say("other input"), say("other model")))
         return
-    yield Finding(True, f"its forward ran on {given}.")
-    yield from _found(model, latents, seen)
+    yield Finding(True, say("forward ran", inputs=given))
+    yield from _found(model, latents, seen, say)
 
 
 def _found(
-    model: nn.Module, latents: list[str] | None, seen: dict[str, Posterior]
+    model: nn.Module, latents: list[str] | None, seen: dict[str, Posterior], say: Say
 ) -> Iterator[Finding]:
     """Each latent that was seen, and how to name them."""
     for path in latents or ():
         if path not in seen:
-            yield Finding(False, f"module {path!r} did not run in this forward.", _BY_HAND)
+            yield Finding(False, say("did not run", path=path), (say("by hand"),))
     for name, posterior in seen.items():
         shape = list(posterior.mean.shape)
-        yield Finding(True, f"latent {name!r}: mean and log_variance {shape}.")
+        yield Finding(True, say("seen", name=name, shape=shape))
         if not posterior.mean.requires_grad:
-            text = f"latent {name!r}: its mean has no gradient, so growth cannot be measured."
-            yield Finding(False, text, ("is it made under no_grad, or detached?",))
+            yield Finding(False, say("no gradient", name=name), (say("detached"),))
     if seen and all(name in dict(model.named_modules()) for name in seen):
         what = repr(next(iter(seen)) if len(seen) == 1 else list(seen))
         lines = (f"PosteriorCollapseDetector(latents={what})", f"monitor.watch(model, {what})")
-        yield Finding(None, "to paste:", lines)
+        yield Finding(None, say("to paste"), lines)
     elif seen:
-        source = "its _last_z_list" if _has_list(model) else "what the model itself returns"
+        source = say("from list" if _has_list(model) else "from model")
         lines = ("PosteriorCollapseDetector()", "monitor.watch(model)")
-        yield Finding(None, f"read from {source}, which needs no name. To paste:", lines)
+        yield Finding(None, say("read from", source=source), lines)
 
 
 def _has_list(model: nn.Module) -> bool:
@@ -166,15 +166,15 @@ def _inputs(model: nn.Module, shapes: list[tuple[int, ...]], tokens: int | None)
     return [torch.randn(_BATCH, *shape) for shape in shapes]
 
 
-def _paths(model: nn.Module) -> tuple[str, ...]:
-    paths = ", ".join(repr(path) for path in likely_paths(model)) or "none: it has no submodules"
-    there = "there" if _has_list(model) else "not there (before a forward)"
-    return (paths, f"_last_z_list: {there}")
+def _paths(model: nn.Module, say: Say) -> tuple[str, ...]:
+    paths = ", ".join(repr(path) for path in likely_paths(model)) or say("no submodules")
+    return (paths, say("list there" if _has_list(model) else "list not there"))
 
 
-def _size(model: nn.Module) -> str:
+def _built(spec: str, model: nn.Module, language: str) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return f"{parameters:,} parameters in {counted(len(list(model.modules())), 'module')}"
+    modules = counted(language, len(list(model.modules())), "module")
+    return word(language, "built", spec=spec, parameters=parameters, modules=modules)
 
 
 def _named(error: Exception) -> str:

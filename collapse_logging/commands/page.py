@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from functools import partial
 from html import escape
 from string import Template
 
+from ..reading import Recording
 from ..report import Alert
+from ..words import word
 from ..writers.base import printable, sign
 from .runs import Run
 from .words import (
@@ -26,7 +29,7 @@ _MOST_ALERTS = 500
 _CLASSES = {"collapsed": "red", "at risk": "orange", "healthy": "ok", "cannot tell": "grey"}
 
 _PAGE = Template("""<!doctype html>
-<html lang="en">
+<html lang="$language">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -59,63 +62,85 @@ td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
 <p class="grey">$place</p>
 <p><span class="verdict $colour">$verdict</span></p>
 $why
-<img alt="Levels and measures over training steps" src="data:image/png;base64,$picture">
+<img alt="$alt" src="data:image/png;base64,$picture">
 $tables
 </body>
 </html>
 """)
 
 
-def page(run: Run, picture: bytes) -> str:
+def page(run: Run, picture: bytes, language: str = "en") -> str:
     """The page.
 
     Args:
         run: with one check or more.
         picture: the monitoring plot, a PNG.
+        language: of every word that is ours.
     """
+    say = partial(word, language)
     recording, verdict = run.recording, run.verdict
-    latents = recording.report.latents if recording.report is not None else {}
-    red = first_red(recording)
-    facts = [
-        unknown(verdict) if verdict.why else "",
-        f"First red at step {red}." if red is not None else "",
-        f"Last healthy step: {last_healthy(recording)}.",
-        f"What to do: {what_to_do(recording)}." if what_to_do(recording) else "",
-    ]
     tables = [
+        _latents(recording, language),
+        _alerts(recording.alerts, language),
         _table(
-            "Latents at the newest check",
-            ("latent", "level", "why"),
-            (
-                (name, level_of(recording, name), reasons(latents[name]))
-                for name in sorted(latents, key=lambda name: -latents[name].level)
-            ),
+            say("page settings"),
+            (say("about setting"), say("about value")),
+            ((k, v) for k, v in recording.settings.items()),
         ),
-        _alerts(recording.alerts),
-        _table("Settings", ("setting", "value"), ((k, v) for k, v in recording.settings.items())),
     ]
     return _PAGE.substitute(
+        language=say("page language"),
         title=escape(printable(run.name)),
-        place=escape(place(recording)),
+        place=escape(place(recording, language)),
         colour=_CLASSES[verdict.word],
-        verdict=escape(verdict.word),
-        why="\n".join(f"<p>{escape(fact)}</p>" for fact in facts if fact),
+        verdict=escape(say(verdict.word)),
+        why="\n".join(f"<p>{escape(fact)}</p>" for fact in _facts(run, language)),
+        alt=escape(say("page picture")),
         picture=base64.b64encode(picture).decode("ascii"),
         tables="\n".join(tables),
     )
 
 
-def _alerts(alerts: Sequence[Alert]) -> str:
-    newest = alerts[::-1][:_MOST_ALERTS]
-    more = f", the newest {_MOST_ALERTS} of {len(alerts)}" if len(alerts) > len(newest) else ""
+def _facts(run: Run, language: str) -> list[str]:
+    recording, verdict, red = run.recording, run.verdict, first_red(run.recording)
+    facts = [unknown(verdict, language)] if verdict.why else []
+    if red is not None:
+        facts.append(word(language, "page first red", step=red))
+    facts.append(word(language, "page last healthy", step=last_healthy(recording, language)))
+    if told := what_to_do(recording, language):
+        facts.append(word(language, "page what to do", advice=told))
+    return facts
+
+
+def _latents(recording: Recording, language: str) -> str:
+    latents = recording.report.latents if recording.report is not None else {}
     return _table(
-        f"Alerts{more}",
-        ("step", "latent", "change", "why"),
+        word(language, "page latents"),
+        [word(language, f"table {name}") for name in ("latent", "level", "why")],
         (
-            (a.step, a.latent, f"{sign(a)} {change(a)}", [meaning(i) for i in a.indicators])
+            (name, level_of(recording, name, language), reasons(latents[name], language))
+            for name in sorted(latents, key=lambda name: -latents[name].level)
+        ),
+    )
+
+
+def _alerts(alerts: Sequence[Alert], language: str) -> str:
+    newest, title = alerts[::-1][:_MOST_ALERTS], word(language, "page alerts")
+    if len(alerts) > len(newest):
+        title = word(language, "page newest alerts", most=_MOST_ALERTS, count=len(alerts))
+    return _table(
+        title,
+        [word(language, f"table {name}") for name in ("step", "latent", "change", "why")],
+        (
+            (
+                a.step,
+                a.latent,
+                f"{sign(a)} {change(a, language)}",
+                [meaning(i, language) for i in a.indicators],
+            )
             for a in newest
         ),
-        empty="None: the level never changed.",
+        empty=word(language, "page no alerts"),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..reading import Recording, Series, UnitHistory
 from ..report import Level
+from ..words import LANGUAGES, word
 from ..writers.base import printable
 from .curves import stretches, thin
 from .words import first_red
@@ -38,13 +39,20 @@ def plain(text: str) -> str:
     return printable(text).replace("$", r"\$")
 
 
-def titled(axes: Any, title: str, explanation: str = "") -> None:
-    """A bold title, and in grey what it means."""
-    axes.set_title(title)
-    axes.set_title(explanation, loc="right", fontsize=8, color=GREY, fontweight="normal")
+def titled(axes: Any, key: str, language: str, **values: object) -> None:
+    """A bold title from the catalogue, and in grey what it means."""
+    axes.set_title(word(language, f"figure {key}", **values))
+    note = word(language, f"figure {key} note")
+    axes.set_title(note, loc="right", fontsize=8, color=GREY, fontweight="normal")
 
 
-def strip(axes: Any, series: Series, shown: list[str], diverged: list[tuple[int, str]]) -> None:
+def strip(
+    axes: Any,
+    series: Series,
+    shown: list[str],
+    diverged: list[tuple[int, str]],
+    language: str = "en",
+) -> None:
     """A row a latent, coloured by level; each stretch at least a pixel wide, the worst on top.
 
     A latent's name has the colour of its curves below, so that no legend covers them.
@@ -54,6 +62,7 @@ def strip(axes: Any, series: Series, shown: list[str], diverged: list[tuple[int,
         series: with the levels.
         shown: the latents.
         diverged: step and latent of each explosion, shown as a cross.
+        language: of the legend.
     """
     for row, name in enumerate(shown):
         found = list(stretches(series.steps, series.scalars[f"{name}/level"]))
@@ -71,29 +80,32 @@ def strip(axes: Any, series: Series, shown: list[str], diverged: list[tuple[int,
     if len(shown) > 1:
         for text, colour in zip(axes.get_yticklabels(), LINES, strict=False):
             text.set(color=colour, fontweight="bold")
-    handles = [axes.barh(0, 0, color=COLOURS[level], label=level.name) for level in Level]
+    handles = [
+        axes.barh(0, 0, color=COLOURS[level], label=word(language, level.name)) for level in Level
+    ]
     if crosses:
-        handles.append(axes.scatter([], [], marker="x", color="black", label="diverges"))
+        diverges = word(language, "figure diverges")
+        handles.append(axes.scatter([], [], marker="x", color="black", label=diverges))
     axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), **_legend(5))
 
 
-def information(axes: Any, recording: Recording, shown: list[str]) -> None:
+def information(axes: Any, recording: Recording, shown: list[str], language: str = "en") -> None:
     """What each latent carries, with the lowest limit that its size allows."""
-    titled(axes, "Information", "nats; what z says about x")
+    titled(axes, "information", language)
     _curves(axes, recording, shown, "information", log=True)
-    _limit(axes, recording.settings.get("information_limit"), "limit ≥")
+    _limit(axes, recording, "information_limit", language, "figure lowest limit")
 
 
-def kl(axes: Any, recording: Recording, shown: list[str]) -> None:
+def kl(axes: Any, recording: Recording, shown: list[str], language: str = "en") -> None:
     """What the loss pays."""
-    titled(axes, "KL", "nats; what the loss pays")
+    titled(axes, "kl", language)
     _curves(axes, recording, shown, "kl", log=True)
-    _limit(axes, recording.settings.get("kl_threshold"), "limit")
+    _limit(axes, recording, "kl_threshold", language)
 
 
-def growth(axes: Any, recording: Recording, shown: list[str]) -> None:
+def growth(axes: Any, recording: Recording, shown: list[str], language: str = "en") -> None:
     """Where training pushes; between the limits it says nothing."""
-    titled(axes, "Growth", "t value; below the band the latent is being shrunk")
+    titled(axes, "growth", language)
     limit = float(recording.settings.get("growth_limit", 2.0))
     axes.axhspan(-limit, limit, color="#eef0f2", zorder=0)
     _curves(axes, recording, shown, "growth")
@@ -104,33 +116,33 @@ def growth(axes: Any, recording: Recording, shown: list[str]) -> None:
     axes.set_ylim(min(low, -1.5 * limit), max(high, 1.5 * limit))
 
 
-def variances(axes: Any, recording: Recording, shown: list[str]) -> None:
+def variances(axes: Any, recording: Recording, shown: list[str], language: str = "en") -> None:
     """In a collapse the posterior's variance becomes the prior's, and that of the means 0."""
-    titled(axes, "Variances", "mean over units; in a collapse 1 and 0")
+    titled(axes, "variances", language)
     _curves(axes, recording, shown, "posterior_variance", log=True)
     _curves(axes, recording, shown, "mean_variance", log=True, linestyle=_DASHES)
     axes.axhline(1.0, color=GREY, linewidth=0.9, linestyle=":")
-    styles = {"posterior's, E σ²": "-", "of the means, Var μ": _DASHES}
-    handles = [axes.plot([], [], color=GREY, linestyle=style)[0] for style in styles.values()]
-    axes.legend(handles, list(styles), fontsize=8, **_legend(1))
+    handles = [axes.plot([], [], color=GREY, linestyle=style)[0] for style in ("-", _DASHES)]
+    labels = [word(language, "figure posterior"), word(language, "figure means")]
+    axes.legend(handles, labels, fontsize=8, **_legend(1))
 
 
-def active(axes: Any, recording: Recording, shown: list[str]) -> None:
+def active(axes: Any, recording: Recording, shown: list[str], language: str = "en") -> None:
     """The share of units whose mean depends on the data."""
-    titled(axes, "Active units", "share with Var μ > 0.01")
+    titled(axes, "active", language)
     _curves(axes, recording, shown, "active_fraction")
     axes.set_ylim(-0.04, 1.06)
-    _limit(axes, recording.settings.get("active_units_threshold"), "limit")
+    _limit(axes, recording, "active_units_threshold", language)
 
 
-def loss(axes: Any, recording: Recording, shown: list[str]) -> None:
+def loss(axes: Any, recording: Recording, shown: list[str], language: str = "en") -> None:
     """The reconstruction loss, which belongs to the run and not to a latent."""
-    titled(axes, "Reconstruction loss")
+    axes.set_title(word(language, "figure loss"))
     series = recording.series
     values = series.scalars.get("reconstruction_loss") if series else None
     if series is None or values is None or not np.isfinite(values).any():
         style = {"ha": "center", "color": GREY, "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "was not given to the detector", **style)
+        axes.text(0.5, 0.5, word(language, "figure no loss"), **style)
         axes.set_yticks([])
         return
     axes.plot(*thin(series.steps, values), color="#30343a")
@@ -143,7 +155,7 @@ def mark(axes: Any, recording: Recording) -> None:
         axes.axvline(red, color=COLOURS[Level.RED], linewidth=0.9, alpha=0.8)
 
 
-def unit_map(axes: Any, name: str, units: UnitHistory) -> None:
+def unit_map(axes: Any, name: str, units: UnitHistory, language: str = "en") -> None:
     """Units by steps; the most informative on top, because their order means nothing."""
     from matplotlib.colors import LogNorm
 
@@ -161,8 +173,9 @@ def unit_map(axes: Any, name: str, units: UnitHistory) -> None:
     few = len(order) <= _FEW_UNITS
     axes.set_yticks(rows[:-1] + 0.5 if few else [], order if few else [])
     axes.tick_params(axis="y", length=0)
-    axes.set_ylabel("unit" if few else f"{len(order)} units", color=GREY)
-    titled(axes, f"Information by unit: {label(name)}", "nats; most informative units on top")
+    unit = word(language, "figure unit" if few else "figure units", count=len(order))
+    axes.set_ylabel(unit, color=GREY)
+    titled(axes, "map", language, latent=label(name))
     bar = axes.inset_axes((1.012, 0.0, 0.012, 1.0))
     axes.figure.colorbar(mesh, cax=bar).ax.minorticks_off()
 
@@ -194,7 +207,10 @@ def _curves(
         axes.minorticks_off()
 
 
-def _limit(axes: Any, value: float | None, text: str) -> None:
+def _limit(
+    axes: Any, recording: Recording, setting: str, language: str, key: str = "figure limit"
+) -> None:
+    value = recording.settings.get(setting)
     if not value:
         return
     axes.axhline(value, color=GREY, linewidth=0.9, linestyle=":")
@@ -202,7 +218,7 @@ def _limit(axes: Any, value: float | None, text: str) -> None:
     room = 4.0 if axes.get_yscale() == "log" else 1.1  # for the text above the line
     axes.set_ylim(min(low, value * 0.7), max(high, value * room))
     axes.annotate(
-        f"{text} {value:g}",
+        LANGUAGES[language][key].format(value),
         (1.0, value),
         (-2, 2),
         xycoords=axes.get_yaxis_transform(),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..words import word
 from .runs import Run, look
 from .words import unknown
 
@@ -42,27 +44,31 @@ def run(options: argparse.Namespace) -> int:
         ValueError: the only run cannot be drawn.
         ModuleNotFoundError: matplotlib is not installed.
     """
-    runs, code = look(options.paths, series=True), 0
+    language: str = options.language
+    runs, code = look(options.paths, True, language), 0
     for found in runs:
         series = found.recording.series
         if found.recording.report is None or series is None or not len(series.steps):
-            message = f"{found.name}: {unknown(found.verdict)}"
+            why = unknown(found.verdict, language)
+            message = word(language, "note", run=found.name, why=why)
             if len(runs) == 1:
                 raise ValueError(message)
             print(message, file=sys.stderr)
             code = 2
             continue
-        picture, page = write(found, options.out)
-        print(f"{found.verdict.word}: {found.name}\n  {picture}\n  {page}")
+        picture, page = write(found, options.out, language)
+        verdict = word(language, found.verdict.word)
+        print(word(language, "run", verdict=verdict, run=found.name), picture, page, sep="\n  ")
     return code
 
 
-def write(run: Run, out: Path | None) -> tuple[Path, Path]:
+def write(run: Run, out: Path | None, language: str = "en") -> tuple[Path, Path]:
     """Write picture and page of a run that has a check; returns their paths.
 
     Args:
         run: read with its series.
         out: folder, made if it is not there; None: the folder of what was read.
+        language: of the page, and of the picture where there is a font for it.
     """
     from .figure import draw
     from .page import page
@@ -70,9 +76,25 @@ def write(run: Run, out: Path | None) -> tuple[Path, Path]:
     folder, name = _place(run, out)
     folder.mkdir(parents=True, exist_ok=True)
     picture, text = folder / f"{name}.png", folder / f"{name}.html"
-    draw(run.recording, f"{run.name} — {run.verdict.word}", picture)
-    text.write_text(page(run, picture.read_bytes()), encoding="utf-8", errors="backslashreplace")
+    drawn_in = _drawn_in(language)
+    title = f"{run.name} — {word(drawn_in, run.verdict.word)}"
+    draw(run.recording, title, picture, drawn_in)
+    html = page(run, picture.read_bytes(), language)
+    text.write_text(html, encoding="utf-8", errors="backslashreplace")
     return picture, text
+
+
+@functools.cache
+def _drawn_in(language: str) -> str:
+    """The picture's language: English, said once, where no font has Chinese letters."""
+    if language == "en":
+        return language
+    from .figure import chinese_fonts, font_lists
+
+    if chinese_fonts():
+        return language
+    print(word(language, "no font", lists=font_lists()), file=sys.stderr)
+    return "en"
 
 
 def _place(run: Run, out: Path | None) -> tuple[Path, str]:

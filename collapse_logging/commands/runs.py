@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..reading import Recording, Verdict, judge, recordings
+from ..words import word
 from ..writers.base import printable
-from .words import NOTHING
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,20 @@ class Run:
     verdict: Verdict
 
 
-def look(paths: Sequence[Path], series: bool = False) -> list[Run]:
+def look(paths: Sequence[Path], series: bool = False, language: str = "en") -> list[Run]:
     """All runs at these paths, the worst first; what cannot be read is a run with a problem."""
-    found = [run for path in paths for run in _runs(path, series, alone=len(paths) == 1)]
+    alone = len(paths) == 1
+    found = [run for path in paths for run in _runs(path, series, alone, language)]
     return sorted(found, key=lambda run: (run.verdict.severity, run.name))
 
 
-def _runs(path: Path, series: bool, alone: bool) -> list[Run]:
+def _runs(path: Path, series: bool, alone: bool, language: str) -> list[Run]:
     try:
         found = recordings(path, series)
     except ValueError as error:
         found = [Recording(path, "", problem=str(error).removeprefix(f"{path}: "))]
-    found = found or [Recording(path, "", problem=NOTHING.format(path))]
+    nothing = Recording(path, "", problem=word(language, "nothing found", path=path))
+    found = found or [nothing]
     return [Run(_name(recording, path, alone), recording, judge(recording)) for recording in found]
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from ..reading import worst
 from ..report import Level
+from ..words import word
 from .runs import Run, look
 from .table import notes, table
 
@@ -30,10 +31,10 @@ def watch(options: argparse.Namespace, fail_on: Level) -> int:
     """
     longest = float("inf") if options.timeout is None else options.timeout
     started, code = time.monotonic(), 2
-    with contextlib.suppress(KeyboardInterrupt), _screen() as show:
+    with contextlib.suppress(KeyboardInterrupt), _screen(options.language) as show:
         while True:
             began = time.monotonic()
-            runs = look(options.paths)
+            runs = look(options.paths, language=options.language)
             show(runs)
             code = worst(run.verdict.exit_code(fail_on) for run in runs)
             left = longest - (time.monotonic() - started)
@@ -46,26 +47,27 @@ def watch(options: argparse.Namespace, fail_on: Level) -> int:
 
 
 @contextlib.contextmanager
-def _screen() -> Iterator[Show]:
+def _screen(language: str) -> Iterator[Show]:
     """How to show runs: rich's live display, or lines where there is no terminal or no rich."""
     if not sys.stdout.isatty():
-        yield _Changes()
+        yield _Changes(language)
         return
     try:
         from rich.console import Group
         from rich.live import Live
         from rich.text import Text
     except ImportError:
-        yield _Changes()
+        yield _Changes(language)
         return
     with Live(auto_refresh=False) as live:
 
         def show(runs: Sequence[Run]) -> None:
-            header, *lines = table(runs, live.console.width)
+            header, *lines = table(runs, live.console.width, language)
             rows = Text(f"{header}\n", style="dim", no_wrap=True, overflow="ellipsis")
             for run, line in zip(runs, lines, strict=True):
                 rows.append(f"{line}\n", style=f"not dim {_STYLES.get(run.verdict.word, '')}")
-            below = [*notes(runs), f"{datetime.now():%H:%M:%S}, Ctrl-C to end"]
+            end = word(language, "to end", time=f"{datetime.now():%H:%M:%S}")
+            below = [*notes(runs, language), end]
             live.update(Group(rows, Text("\n".join(below), style="dim")), refresh=True)
 
         yield show
@@ -74,11 +76,12 @@ def _screen() -> Iterator[Show]:
 class _Changes:
     """Prints a line for each run that has a new verdict or level."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str) -> None:
+        self._language = language
         self._seen: dict[str, tuple[str, str]] = {}
 
     def __call__(self, runs: Sequence[Run]) -> None:
-        lines = table(runs)[1:]
+        lines = table(runs, None, self._language)[1:]
         for run, line in zip(runs, lines, strict=True):
             state = run.verdict.word, str(run.verdict.level)
             if self._seen.get(run.name) != state:

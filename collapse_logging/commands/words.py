@@ -4,98 +4,106 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..messages import INDICATORS, advice, describe
 from ..reading import Recording, Verdict
 from ..report import Alert, Indicator, LatentReport, Level
+from ..words import LANGUAGES, word
 from ..writers.base import printable
 
-UNKNOWN = {
-    "no report": "no check has been written yet, or none that can be read",
-    "not observed": "the latents were not observed in the last check: is the model in training?",
-    "too early": "no check has found every latent carrying information yet: too early to say",
-    "diverging": "the posterior diverges or is not finite, which is not a collapse, and not health",
-}
-"""Why a verdict is ``cannot tell``, by ``Verdict.why``; anything else is a message already."""
+Say = Callable[..., str]
+"""A text of the catalogue by its key, in a language that is settled."""
 
-NOTHING = (
-    "no ledger, event files or .wandb file of a detector found; collapse-logging doctor {} may "
-    "say why."
-)
-"""A folder without a recording."""
-
-_SHOWN = (("information", " nats"), ("kl", " nats"), ("growth", ""), ("active_fraction", ""))
+_SHOWN = ("information", "kl", "growth", "active_fraction")
 
 
-def unknown(verdict: Verdict) -> str:
-    """Why nothing can be told."""
-    return printable(UNKNOWN.get(verdict.why, verdict.why))
+def unknown(verdict: Verdict, language: str = "en") -> str:
+    """Why nothing can be told; what is not in the catalogue is a message already."""
+    return printable(LANGUAGES[language].get(f"why {verdict.why}", verdict.why))
 
 
-def meaning(indicator: Indicator) -> str:
+def meaning(indicator: Indicator, language: str = "en") -> str:
     """An indicator in one phrase; one of a version newer than this with its numbers only."""
-    if indicator.name in INDICATORS:
-        return describe(indicator)
-    return printable(f"{indicator.name} {indicator.value:.3g}, limit {indicator.limit:.3g}")
+    name, value, limit = indicator.name, indicator.value, indicator.limit
+    if name in INDICATORS:
+        return describe(indicator, language)
+    return printable(word(language, "number limit", name=name, value=value, limit=limit))
 
 
-def reasons(latent: LatentReport) -> list[str]:
+def reasons(latent: LatentReport, language: str = "en") -> list[str]:
     """What is on the wrong side of its limit, else what was measured."""
-    return [meaning(indicator) for indicator in latent.indicators] or [measured(latent)]
+    found = [meaning(indicator, language) for indicator in latent.indicators]
+    return found or [measured(latent, language)]
 
 
-def measured(latent: LatentReport) -> str:
+def measured(latent: LatentReport, language: str = "en") -> str:
     """The measures that matter most, in one line."""
+    say = LANGUAGES[language]
     values = [
-        f"{name.replace('_', ' ')} {latent.measures[name]:.3g}{unit}"
-        for name, unit in _SHOWN
+        say[f"measured {name}"].format(latent.measures[name])
+        for name in _SHOWN
         if name in latent.measures
     ]
-    return ", ".join(values) or "nothing measured"
+    return say["comma"].join(values) or say["nothing measured"]
 
 
-def what_to_do(recording: Recording) -> str:
+def what_to_do(recording: Recording, language: str = "en") -> str:
     """Advice for the level that the run is at; empty for a healthy one."""
     report = recording.report
     if report is None:
         return ""
     found = (i for latent in report.latents.values() for i in latent.indicators)
-    return advice(report.level, tuple(found))
+    return advice(report.level, tuple(found), language)
 
 
-def level_of(recording: Recording, latent: str) -> str:
+def level_shown(level: Level, language: str = "en") -> str:
+    """A level by its sign and name."""
+    return f"{level.emoji} {word(language, level.name)}"
+
+
+def level_of(recording: Recording, latent: str, language: str = "en") -> str:
     """A latent's level, and since when it has been there."""
     assert recording.report is not None  # who asks about a latent has seen it
-    level = recording.report.latents[latent].level
+    level = level_shown(recording.report.latents[latent].level, language)
     since = recording.since(latent)
-    return level.name if since is None else f"{level.name} since step {since}"
+    return level if since is None else word(language, "level since", level=level, step=since)
 
 
-def place(recording: Recording) -> str:
+def place(recording: Recording, language: str = "en") -> str:
     """How far the run is and what it was read from."""
-    damaged = counted(recording.damaged, "damaged line")
-    left_out = f", {damaged} left out" if recording.damaged else ""
-    return f"{progress(recording)}, read from its {recording.source}{left_out}"
+    damaged = counted(language, recording.damaged, "damaged line")
+    return word(
+        language,
+        "place",
+        progress=progress(recording, language),
+        source=word(language, recording.source),
+        left_out=word(language, "left out", damaged=damaged) if recording.damaged else "",
+    )
 
 
-def progress(recording: Recording) -> str:
+def progress(recording: Recording, language: str = "en") -> str:
     """How far the run is."""
     report = recording.report
     assert report is not None  # who asks has seen a check
-    checks = counted(report.check + 1, "check")
-    return f"step {report.step}, {checks}, {counted(len(recording.alerts), 'alert')}"
+    return word(
+        language,
+        "progress",
+        step=report.step,
+        checks=counted(language, report.check + 1, "check"),
+        alerts=counted(language, len(recording.alerts), "alert"),
+    )
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def counted(language: str, count: int, what: str) -> str:
+    """A number of things; their plural is in the catalogue too."""
+    return word(language, what if count == 1 else f"{what}s", count=count)
 
 
-def last_healthy(recording: Recording) -> str:
+def last_healthy(recording: Recording, language: str = "en") -> str:
     """The last step at which every latent carried information."""
     step = None if recording.report is None else recording.report.last_healthy_step
-    return "never" if step is None else str(step)
+    return word(language, "never") if step is None else str(step)
 
 
 def least_information(recording: Recording, latents: Iterable[str]) -> str:
@@ -112,16 +120,19 @@ def names(latents: Sequence[str], most: int = 3) -> str:
     return printable(", ".join(latents[:most])) + more or "-"
 
 
-def tally(verdicts: Iterable[str]) -> str:
+def tally(verdicts: Iterable[str], language: str = "en") -> str:
     """How many runs have which verdict."""
-    return ", ".join(f"{count} {word}" for word, count in Counter(verdicts).items())
+    return word(language, "comma").join(
+        word(language, "tally", count=count, verdict=word(language, verdict))
+        for verdict, count in Counter(verdicts).items()
+    )
 
 
-def change(alert: Alert) -> str:
+def change(alert: Alert, language: str = "en") -> str:
     """An alert's change of level."""
     if alert.kind != "collapse":
-        return alert.kind
-    return f"{alert.previous.name} → {alert.level.name}"
+        return word(language, "title explosion")
+    return " → ".join(word(language, level.name) for level in (alert.previous, alert.level))
 
 
 def first_red(recording: Recording) -> int | None:

@@ -12,6 +12,8 @@ import torch
 
 from ..monitor import CollapseMonitor
 from ..report import Level, Report
+from ..terminal import columns, padded
+from ..words import LANGUAGES, word
 from ..writers import TensorBoardWriter, WandbWriter, Writer
 from ..writers.link import dashboard_link, tensorboard_link
 from .data import batches, digits
@@ -33,12 +35,11 @@ class Case:
 
     name: str
     reduction: str
-    story: str
 
 
 CASES = (
-    Case("healthy", "sum", "reconstruction loss summed over pixels, as the ELBO says"),
-    Case("averaged", "mean", "reconstruction loss averaged over pixels: the KL outweighs it"),
+    Case("healthy", "sum"),
+    Case("averaged", "mean"),
 )
 
 
@@ -49,6 +50,7 @@ def train(
     seed: int,
     on_step: Callable[[Report | None], None],
     wandb_run: Any = None,
+    language: str = "en",
 ) -> Report:
     """Train one VAE under a monitor and return its last report.
 
@@ -59,6 +61,7 @@ def train(
         seed: of parameters and batches.
         on_step: called after each step with the report, if there was a check.
         wandb_run: a W&B run to write to as well.
+        language: of the alerts.
     """
     torch.manual_seed(seed)
     model = VAE(reduction=case.reduction)
@@ -66,7 +69,7 @@ def train(
     writers: list[Writer] = [TensorBoardWriter(folder)]
     if wandb_run is not None:
         writers.append(WandbWriter(wandb_run, own_rows=True))
-    with CollapseMonitor(writers, rules="fast", verbose=False) as monitor:
+    with CollapseMonitor(writers, rules="fast", verbose=False, language=language) as monitor:
         monitor.watch(model, latents={"z": "encoder"})
         for x in batches(digits(), BATCH, steps, seed):
             loss, reconstruction = model(x)
@@ -88,7 +91,9 @@ def free_folder(wanted: Path) -> Path:
     return folder
 
 
-def run(out: Path, steps: int, seed: int, wandb: bool = False) -> dict[str, Report]:
+def run(
+    out: Path, steps: int, seed: int, wandb: bool = False, language: str = "en"
+) -> dict[str, Report]:
     """Train both cases, print what happens, and say how to look at it.
 
     Returns:
@@ -109,10 +114,12 @@ def run(out: Path, steps: int, seed: int, wandb: bool = False) -> dict[str, Repo
     last: dict[str, Report] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     for case in CASES:
-        console.print(f"\n[bold]{case.name}[/bold]: {case.story}")
+        story = word(language, f"demo {case.name}")
+        name = f"[bold]{case.name}[/bold]"
+        console.print("\n" + word(language, "demo case", name=name, story=story))
         with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("training", total=steps)
-            show = _Narrator(progress.console.print)
+            task = progress.add_task(word(language, "demo training"), total=steps)
+            show = _Narrator(progress.console.print, language)
 
             def on_step(
                 report: Report | None,
@@ -124,17 +131,20 @@ def run(out: Path, steps: int, seed: int, wandb: bool = False) -> dict[str, Repo
                 show(report)
 
             with _offline_run(wandb, folder / case.name, case.name) as wandb_run:
-                last[case.name] = train(case, folder / case.name, steps, seed, on_step, wandb_run)
-        console.print(_line(last[case.name], "(end)"))
-    _print_what_next(console, folder, wandb)
+                last[case.name] = train(
+                    case, folder / case.name, steps, seed, on_step, wandb_run, language
+                )
+        console.print(_line(last[case.name], language, word(language, "demo end")))
+    _print_what_next(console, folder, wandb, language)
     return last
 
 
 class _Narrator:
     """Prints a line for the first check and each change of level, and the red alert in full."""
 
-    def __init__(self, say: Callable[..., object]) -> None:
+    def __init__(self, say: Callable[..., object], language: str) -> None:
         self._say = say
+        self._language = language
         self._level: Level | None = None
 
     def __call__(self, report: Report | None) -> None:
@@ -142,34 +152,32 @@ class _Narrator:
             return
         if report.level is not self._level:
             self._level = report.level
-            self._say(_line(report))
+            self._say(_line(report, self._language))
         for alert in report.alerts:
             if alert.level is Level.RED:
                 self._say(alert.text, style="red", markup=False, soft_wrap=True)
 
 
-def _line(report: Report, note: str = "") -> str:
-    measures = report.latents["z"].measures
-    values = [measures.get(name, float("nan")) for name in ("information", "kl", "growth")]
+def _line(report: Report, language: str, note: str = "") -> str:
+    measures, say = report.latents["z"].measures, LANGUAGES[language]
     shown = "  ".join(
-        f"{name} {value:<8.3g}"
-        for name, value in zip(("information", "KL", "growth"), values, strict=True)
+        f"{say[f'demo {name}']} {measures.get(name, float('nan')):<8.3g}"
+        for name in ("information", "kl", "growth")
     )
-    colour = _COLOURS[report.level]
-    level = f"[{colour}]{report.level.name:<6}[/]"
-    return f"{report.level.emoji} {level} step {report.step:>5}  {shown} {note}"
+    colour, step = _COLOURS[report.level], say["demo step"].format(report.step)
+    level = padded(say[report.level.name], max(columns(say[level.name]) for level in Level))
+    return f"{report.level.emoji} [{colour}]{level}[/] {step}  {shown} {note}"
 
 
-def _print_what_next(console: Any, folder: Path, wandb: bool) -> None:
-    console.print("\nSee both runs side by side:\n")
+def _print_what_next(console: Any, folder: Path, wandb: bool, language: str) -> None:
+    console.print("\n" + word(language, "demo both") + "\n")
     console.print(f"  tensorboard --logdir {folder}\n", soft_wrap=True)
-    console.print("and open the dashboard, or the charts that matter, pinned:\n")
+    console.print(word(language, "demo open") + "\n")
     for link in (dashboard_link(), tensorboard_link(["z"])):
         console.print(f"  {link}\n", soft_wrap=True, markup=False)
     if wandb:
-        console.print(
-            f"The offline W&B runs: wandb sync {folder}/*/wandb/offline-run-*\n", soft_wrap=True
-        )
+        files = f"{folder}/*/wandb/offline-run-*"
+        console.print(word(language, "demo wandb", files=files) + "\n", soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -6,29 +6,39 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..report import Level
+from ..words import word
 
 Charts = dict[str, list[Any]]
 """``{title: [kind, tags]}``, as ``SummaryWriter.add_custom_scalars`` takes them by category."""
 
-_LEVELS = ", ".join(f"{int(level)} {level.name}" for level in Level)
 
-
-def layout(latents: Sequence[str], prefix: str = "collapse") -> dict[str, Charts]:
+def layout(
+    latents: Sequence[str], prefix: str = "collapse", language: str = "en"
+) -> dict[str, Charts]:
     """Six charts a latent; with several latents, one category each below the worst level.
 
     At most three tags a chart, because TensorBoard colours lines by run alone. The same layout
     from each run, so that merging them gives it once.
     """
-    title = "Posterior collapse" if prefix == "collapse" else f"Posterior collapse ({prefix})"
+    say = partial(word, language)
+    title = say("dashboard" if prefix == "collapse" else "dashboard of", prefix=prefix)
     if len(latents) == 1:
-        charts = _charts(latents[0], prefix)
-        return {title: {f"{latents[0]}: {chart}": charts[chart] for chart in charts}}
-    worst: Charts = {f"worst level: {_LEVELS}": ["Multiline", _exactly(f"{prefix}/level")]}
-    return {title: worst} | {f"{title}: {name}": _charts(name, prefix) for name in latents}
+        charts = _charts(latents[0], prefix, language)
+        name = latents[0]
+        return {
+            title: {say("chart of", latent=name, chart=chart): charts[chart] for chart in charts}
+        }
+    title_of_worst = say("dashboard worst", levels=_levels(language))
+    worst: Charts = {title_of_worst: ["Multiline", _exactly(f"{prefix}/level")]}
+    return {title: worst} | {
+        say("dashboard latent", title=title, latent=name): _charts(name, prefix, language)
+        for name in latents
+    }
 
 
 def growth_limits(latent: str, limit: float, prefix: str = "collapse") -> dict[str, float]:
@@ -41,7 +51,9 @@ def growth_limits(latent: str, limit: float, prefix: str = "collapse") -> dict[s
     return {f"{tag}_lower": -limit, f"{tag}_upper": limit}
 
 
-def write_dashboard(log_dir: str, latents: Sequence[str], prefix: str = "collapse") -> None:
+def write_dashboard(
+    log_dir: str, latents: Sequence[str], prefix: str = "collapse", language: str = "en"
+) -> None:
     """Write the layout into ``<log_dir>/<prefix>/dashboard``, unless it is there already.
 
     A run has one layout, the last that is written: in the user's own run it would replace
@@ -51,6 +63,7 @@ def write_dashboard(log_dir: str, latents: Sequence[str], prefix: str = "collaps
         log_dir: the run's folder, local or remote, as a ``SummaryWriter`` takes it.
         latents: names, in the order of the charts.
         prefix: first part of every tag.
+        language: of the titles.
 
     Raises:
         ImportError: ``tensorboard`` is not installed.
@@ -58,7 +71,7 @@ def write_dashboard(log_dir: str, latents: Sequence[str], prefix: str = "collaps
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    charts = layout(latents, prefix)
+    charts = layout(latents, prefix, language)
     folder = f"{log_dir.rstrip('/')}/{prefix}/dashboard"
     suffix = "." + hashlib.sha256(json.dumps(charts).encode()).hexdigest()[:12]
     if "://" not in folder and any(Path(folder).glob(f"*tfevents*{suffix}")):
@@ -67,24 +80,30 @@ def write_dashboard(log_dir: str, latents: Sequence[str], prefix: str = "collaps
         board.add_custom_scalars(charts)
 
 
-def _charts(latent: str, prefix: str) -> Charts:
+def _charts(latent: str, prefix: str, language: str) -> Charts:
     """TensorBoard shows margins behind the other charts, and the last of them first."""
     tag = f"{prefix}/{latent}"
     limits = growth_limits(latent, 0.0, prefix)
+    say = partial(word, language)
     return {
-        f"level: {_LEVELS}": ["Multiline", _exactly(f"{tag}/level")],
-        "information and KL, nats": ["Multiline", _exactly(f"{tag}/information", f"{tag}/kl")],
-        "active and informative units": [
+        say("chart level", levels=_levels(language)): ["Multiline", _exactly(f"{tag}/level")],
+        say("chart information"): ["Multiline", _exactly(f"{tag}/information", f"{tag}/kl")],
+        say("chart units"): [
             "Multiline",
             _exactly(f"{tag}/active_units", f"{tag}/informative_units"),
         ],
-        "variance of means (collapse: 0), p10-p90": ["Margin", _quantiles(f"{tag}/mean_variance")],
-        "posterior variance (collapse: 1), p10-p90": [
+        say("chart means"): ["Margin", _quantiles(f"{tag}/mean_variance")],
+        say("chart posterior"): [
             "Margin",
             _quantiles(f"{tag}/posterior_variance"),
         ],
-        "growth: alive above, dying below the band": ["Margin", [f"{tag}/growth", *limits]],
+        say("chart growth"): ["Margin", [f"{tag}/growth", *limits]],
     }
+
+
+def _levels(language: str) -> str:
+    names = (f"{int(level)} {word(language, level.name)}" for level in Level)
+    return word(language, "list").join(names)
 
 
 def _exactly(*tags: str) -> list[str]:

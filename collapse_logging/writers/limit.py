@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ..report import Alert, Level
+from ..words import word
 from .base import printable
 
 _MINUTE = 60.0
@@ -84,17 +85,18 @@ class AlertLimit:
             self._told = worst if quiet else max(worst, self._told)
             self._told_at = seconds
         elif not self._over:
-            self._deliver(_last_message(self._sent, held[-1].step))
+            self._deliver(_last_message(self._sent, held[-1]))
             self._over = True
         self._held.clear()
 
 
 def _message(alerts: Sequence[Alert], worst: Level) -> Message:
     heading = next(a for a in reversed(alerts) if _level(a) is worst)
-    more = f" (+{len(alerts) - 1} more)" if len(alerts) > 1 else ""
+    language, others = heading.language, len(alerts) - 1
+    more = word(language, "more alerts", count=others) if others else ""
     texts = [alert.text for alert in alerts[-_MOST_TEXTS:]]
     if len(alerts) > _MOST_TEXTS:
-        texts.insert(0, f"{len(alerts) - _MOST_TEXTS} earlier changes are left out.")
+        texts.insert(0, word(language, "earlier alerts", count=len(alerts) - _MOST_TEXTS))
     return Message(
         title=heading.title[: 63 - len(more)] + more,
         text="\n\n".join(texts) + f"\n{_utc()}",
@@ -103,14 +105,11 @@ def _message(alerts: Sequence[Alert], worst: Level) -> Message:
     )
 
 
-def _last_message(sent: int, step: int) -> Message:
-    left = _MOST - sent
-    but = f", but for {left} at most that tell of a collapse (red)" if left else ""
-    text = (
-        f"This run has had {sent} alerts; further alerts suppressed{but}. "
-        "Its charts and the ledger show every change of level."
-    )
-    return Message("further alerts suppressed", f"{text}\n{_utc()}", "WARN", step)
+def _last_message(sent: int, newest: Alert) -> Message:
+    language, left = newest.language, _MOST - sent
+    but = word(language, "suppressed but", left=left) if left else ""
+    text = word(language, "suppressed text", sent=sent, but=but)
+    return Message(word(language, "suppressed"), f"{text}\n{_utc()}", "WARN", newest.step)
 
 
 def _level(alert: Alert) -> Level:

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from ..words import word
+
 _MOST_PINNED = 10
 """More than TensorBoard itself puts into a link, and none fits on a screen."""
 
@@ -36,10 +38,14 @@ def dashboard_link(port: int = 6006) -> str:
     return f"http://localhost:{port}/#custom_scalars&_smoothingWeight=0"
 
 
-def how_to_look(log_dir: str, latents: Iterable[str], prefix: str = "collapse") -> str:
+def how_to_look(
+    log_dir: str, latents: Iterable[str], prefix: str = "collapse", language: str = "en"
+) -> str:
     """What to type, and the two links to open, three lines."""
-    return (
-        f"to see it: tensorboard --logdir {shlex.quote(log_dir)}\n"
-        f"  dashboard: {dashboard_link()}\n"
-        f"  charts: {tensorboard_link(latents, prefix=prefix)}"
+    return word(
+        language,
+        "how to look",
+        folder=shlex.quote(log_dir),
+        dashboard=dashboard_link(),
+        charts=tensorboard_link(latents, prefix=prefix),
     )

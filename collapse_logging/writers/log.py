@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from ..report import Level, Report
+from ..terminal import columns, padded
+from ..words import word
 from .base import Writer, printable, shown, sign
 from .link import how_to_look
 
@@ -32,11 +36,16 @@ class LogWriter(Writer):
         self._logger = logger or logging.getLogger("collapse_logging")
         self._log_dir = log_dir
         self._prefix = prefix
+        self._language = "en"
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Speak the detector's language."""
+        self._language = settings.get("language", "en")
 
     def write(self, report: Report) -> None:
         """One line for the check, one message an alert."""
         if self._logger.isEnabledFor(logging.INFO):
-            self._logger.info(one_line(report))
+            self._logger.info(one_line(report, self._language))
             self._say_how_to_look(report, logging.INFO)
         for alert in report.alerts:
             severity = logging.ERROR if alert.level is Level.RED else logging.WARNING
@@ -47,20 +56,29 @@ class LogWriter(Writer):
     def _say_how_to_look(self, report: Report, severity: int) -> None:
         log_dir, self._log_dir = self._log_dir, None
         if log_dir is not None:
-            self._logger.log(severity, "%s", how_to_look(log_dir, report.latents, self._prefix))
+            text = how_to_look(log_dir, report.latents, self._prefix, self._language)
+            self._logger.log(severity, "%s", text)
 
 
-def one_line(report: Report) -> str:
-    """A check in one line, e.g. ``step 200 🟢 OK  z: information 12.1 nats, kl 13, ...``."""
+def one_line(report: Report, language: str = "en") -> str:
+    """A check in one line, e.g. ``step 200 🟢 OK  z: information 12.1, kl 13, ...``."""
     parts = []
     for name, latent in report.latents.items():
         values = [
-            f"{key} {latent.measures[key]:.3g}"
+            f"{word(language, f'log {key}')} {latent.measures[key]:.3g}"
             for key in ("information", "kl", "active_units", "posterior_variance", "growth")
             if key in latent.measures
         ]
-        parts.append(f"{printable(name)}: " + ", ".join(values))
+        shown_values = word(language, "comma").join(values)
+        parts.append(word(language, "log latent", latent=printable(name), values=shown_values))
     loss = report.measures.get("reconstruction_loss")
-    tail = "" if loss is None else f" | reconstruction {loss:.4g}"
-    head = f"step {report.step} {report.level.emoji} {report.level.name:<6}"
-    return f"{head} {'; '.join(parts)}{tail}"
+    widest = max(columns(word(language, level.name)) for level in Level)
+    level = padded(word(language, report.level.name), widest)
+    return word(
+        language,
+        "log line",
+        step=report.step,
+        level=f"{report.level.emoji} {level}",
+        latents=word(language, "semicolon").join(parts),
+        loss="" if loss is None else word(language, "log loss", loss=loss),
+    )

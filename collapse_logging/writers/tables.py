@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..messages import alert_head
 from ..report import Alert
+from ..words import word
 from .base import escape, sign
 
 
@@ -15,7 +17,9 @@ def alerts_table(alerts: Sequence[Alert]) -> str:
     written whole each time does not. Its cells have two values a line: TensorBoard's style sheet
     lets words break anywhere, so one long cell squeezes the others to a character a line.
     """
-    rows = ["| step | latent | change | why |", "|---|---|---|---|"]
+    language = alerts[0].language
+    head = [word(language, f"table {column}") for column in ("step", "latent", "change", "why")]
+    rows = ["| " + " | ".join(head) + " |", "|---|---|---|---|"]
     rows += ["| " + " | ".join(_cells(alert)) + " |" for alert in alerts]
     for alert in alerts:
         if alert.step == alerts[0].step:
@@ -24,14 +28,18 @@ def alerts_table(alerts: Sequence[Alert]) -> str:
 
 
 def _cells(alert: Alert) -> tuple[str, str, str, str]:
-    change = f"{alert.previous.name} → {alert.level.name}"
+    if alert.kind == "collapse":
+        levels = [word(alert.language, level.name) for level in (alert.previous, alert.level)]
+        change = " → ".join(levels)
+    else:
+        change = alert_head(alert)
     values = [_unbroken(f"{i.name} {i.value:.3g}") for i in alert.indicators]
     lines = [", ".join(values[start : start + 2]) for start in range(0, len(values), 2)]
     return (
         str(alert.step),
         _unbroken(alert.latent),
-        _unbroken(f"{sign(alert)} {change if alert.kind == 'collapse' else alert.kind}"),
-        ",<br>".join(lines) or escape(alert.title.split(":")[0]),
+        _unbroken(f"{sign(alert)} {change}"),
+        ",<br>".join(lines) or escape(alert_head(alert)),
     )
 
 

@@ -60,6 +60,7 @@ class TensorBoardWriter(Writer):
         self.prefix = prefix
         self._settings: Mapping[str, Any] | None = None
         self._growth_limit: float | None = None
+        self._language = "en"
         self._maps: defaultdict[str, InformationMap] = defaultdict(InformationMap)
         self._draws = importlib.util.find_spec("PIL") is not None
         self._undrawn: Report | None = None
@@ -78,6 +79,7 @@ class TensorBoardWriter(Writer):
         """Keep the settings; they are written with the first report, at its step."""
         self._settings = settings
         self._growth_limit = settings.get("growth_limit")
+        self._language = settings.get("language", "en")
 
     def write(self, report: Report) -> None:
         """Scalars, histograms when due, the table of alerts when there is a new one."""
@@ -172,7 +174,7 @@ class TensorBoardWriter(Writer):
             return
         self._on_dashboard = latents
         with contextlib.suppress(ModuleNotFoundError):  # tensorboardX alone, without tensorboard
-            write_dashboard(folder, latents, self.prefix)
+            write_dashboard(folder, latents, self.prefix, self._language)
 
     def _write_histograms(self, report: Report) -> None:
         for tag, (counts, edges) in histograms(report, self.prefix).items():

@@ -47,7 +47,7 @@ def test_a_collapse_is_told_with_its_reasons(
     main(["check", str(sweep / "a_collapsed")])
     found = lines(capsys)
     assert found[1] == "step 60, 12 checks, 3 alerts, read from its ledger"
-    assert "  z: RED since step 35" in found
+    assert "  z: 🔴 RED since step 35" in found
     (reason,) = (line for line in found if line.startswith("    information "))
     assert "below 0.5 nats: the latent carries almost nothing about the data" in reason
     assert "last healthy step: 20" in found
@@ -61,7 +61,7 @@ def test_event_files_have_values_for_reasons(
     main(["check", str(sweep / "e_events")])
     found = lines(capsys)
     assert "read from its event files" in found[1]
-    assert "  z: RED since step 35" in found
+    assert "  z: 🔴 RED since step 35" in found
     assert any(line.startswith("    information 0.000") for line in found)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,13 +22,15 @@ def drive(
     dies_at: int = 4,
     latents: tuple[str, ...] = ("z",),
     strict: bool = True,
+    **arguments: Any,
 ) -> None:
     """Run a monitor whose latents carry much until check ``dies_at``, little in it, then nothing.
 
     Beta was lowered just before, so that the check after it is orange and the next one red.
     """
     torch.manual_seed(0)
-    with CollapseMonitor(writers, check_frequency=5, verbose=False, strict=strict) as monitor:
+    arguments = {"check_frequency": 5, "verbose": False, "strict": strict, **arguments}
+    with CollapseMonitor(writers, **arguments) as monitor:
         for step in range(5 * checks):
             alive, fading = step < 5 * dies_at, step < 5 * (dies_at + 1)
             spread = 2.0 if alive else 0.36 if fading else 0.01

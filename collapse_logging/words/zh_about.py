@@ -1,0 +1,110 @@
+"""Chinese: how to read what is shown in TensorBoard, number by number and setting by setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ABOUT: Mapping[str, str] = {
+    "about level": "级别",
+    "about meaning": "含义",
+    "about action": "处理建议",
+    "about numbers": "**各项数值的含义**",
+    "about number": "数值",
+    "about is": "含义",
+    "about end": "塌缩时",
+    "about settings": "**当前设置**",
+    "about setting": "设置",
+    "about value": "值",
+    "about none": "无",
+    "about views": "**看哪里**\n\n"
+    "- **Custom Scalars** 中的*后验塌缩*：先看级别，再看原因。"
+    "增长图中有一条色带，落在带内表示尚无定论；"
+    "方差图中的色带是各单元的 p10 至 p90。\n"
+    "- **Histograms**：各单元后验方差的 log10（塌缩时都在 0 处），以及后验均值方差的 log10"
+    "（塌缩时都在最左侧）。\n"
+    "- **Images** 中的 *information_map*：从左到右是各次检查，"
+    "从上到下是各单元，携带信息最多的在最上面。"
+    "紫色：没有信息；青色：0.35 nat；黄色：2 nat 以上；灰色：未知。下方的色条是级别。"
+    "右侧变紫，就是塌缩。\n"
+    "- **Text** 中的 *alerts*：每一次级别变化，以及原因和处理建议。\n",
+    "dashboard": "后验塌缩",
+    "dashboard of": "后验塌缩（{prefix}）",
+    "dashboard worst": "最差级别：{levels}",
+    "dashboard latent": "{title}：{latent}",
+    "chart of": "{latent}：{chart}",
+    "chart level": "级别：{levels}",
+    "chart information": "信息量与 KL 散度（nat）",
+    "chart units": "激活单元与携带信息的单元",
+    "chart means": "后验均值的方差（塌缩时为 0），p10–p90",
+    "chart posterior": "后验方差（塌缩时为 1），p10–p90",
+    "chart growth": "增长：高于色带为变活跃，低于色带为被压缩",
+    "meaning OK": "潜在变量携带信息，或正在变得活跃",
+    "action OK": "无需处理",
+    "meaning YELLOW": "有一次检查越过了阈值",
+    "action YELLOW": "继续观察，暂不需要干预",
+    "meaning ORANGE": "多项指标异常，或信息量偏低已持续一段时间",
+    "action ORANGE": "重构损失应对像素或词元求和，不要取平均；降低 beta，或放慢 beta 的预热",
+    "meaning RED": "确认塌缩：信息量很低，而且训练还在消除剩余的信息",
+    "action RED": "立即停止训练；从最后一个健康的检查点重新开始，并降低 beta、使用 free bits "
+    "或换用较弱的解码器",
+    "measure level": "潜在变量的级别；整个训练的级别取最差的潜在变量",
+    "end level": "3",
+    "measure information": "信息量：z 携带的关于 x 的信息（nat），是上界："
+    "½ Σ [ln(Var μ + E σ²) − E ln σ²]；free bits、常数偏移和缩放都不会使它虚高",
+    "end information": "→ 0",
+    "measure kl": "KL 散度：损失为 z 付出的代价（nat），不会小于信息量",
+    "end kl": "→ 0，除非被撑住",
+    "measure mismatch": "KL 减去信息量：付出了代价却不携带信息的部分",
+    "end mismatch": "使用 free bits 时偏高",
+    "measure growth": "增长：训练把潜在变量推向何方（t 值）。高于上限：正在变得活跃；"
+    "低于下限：正在被压缩；充分活跃之后在 0 附近",
+    "end growth": "明显为负",
+    "measure active_units": "激活单元数：均值随数据变化的单元，Var μ > 0.01",
+    "end active_units": "→ 0",
+    "measure active_fraction": "激活单元比例",
+    "end active_fraction": "→ 0",
+    "measure informative_units": "Var μ 超过 Var μ + E σ² 的 5 % 的单元数",
+    "end informative_units": "→ 0",
+    "measure passive_units": "后验方差与先验方差相差不到 0.1 的单元数",
+    "end passive_units": "→ 全部",
+    "measure posterior_variance": "后验方差 E σ²；各单元的平均值、p10、p50 和 p90",
+    "end posterior_variance": "→ 1，即先验方差",
+    "measure mean_variance": "后验均值的方差 Var μ；各单元的平均值、p10、p50 和 p90",
+    "end mean_variance": "→ 0",
+    "measure within_batch_variance": "批次内的 Var μ，仅在与总体相差较大时给出",
+    "end within_batch_variance": "→ 0",
+    "measure mutual_information": "信息量的下界，由一个批次估计（nat）",
+    "end mutual_information": "0",
+    "measure mutual_information_cap": "这一下界的最大可能值：ln（批次大小）",
+    "end mutual_information_cap": "",
+    "measure decoder_gap": "解码器探测：换用其他样本的 z，损失会增加多少",
+    "end decoder_gap": "→ 0，在三倍标准误以内",
+    "measure decoder_gap_error": "decoder_gap 的标准误",
+    "end decoder_gap_error": "",
+    "measure beta": "KL 的权重（已告知检测器时）",
+    "end beta": "",
+    "measure reconstruction_loss": "重构损失：自上次检查以来各步的平均值",
+    "end reconstruction_loss": "不变或上升",
+    "measure samples": "计算这些数值所用的样本数",
+    "end samples": "",
+    "measure nonfinite": "因 NaN 或无穷而略去的元素数",
+    "end nonfinite": "",
+    "measure clamped": "ln σ² 超出 ±30 的元素数",
+    "end clamped": "",
+    "setting kl_threshold": "nat；KL 低于此值算一项异常",
+    "setting var_threshold": "平均后验方差与 1 相差不到此值，算一项异常",
+    "setting active_units_threshold": "激活单元比例低于此值算一项异常",
+    "setting information_limit": "nat；信息量低于此值算偏低……",
+    "setting information_per_dimension": "……或低于此值乘以潜在变量的维数",
+    "setting growth_limit": "低于其相反数：正在被压缩；高于此值：正在变得活跃",
+    "setting confirm_checks": "确认红色警报所需的连续检查次数",
+    "setting recovery_checks": "离开当前级别所需的连续好转次数",
+    "setting skip_checks": "训练开头不报异常的检查次数",
+    "setting check_frequency": "两次检查之间的步数",
+    "setting window_size": "判断重构损失趋势所用的步数",
+    "setting early_stop_patience": "红色检查达到此次数后才可以停止训练",
+    "setting ignore": "从不报告的指标",
+    "setting optional": "不计入整个训练级别的潜在变量",
+    "setting literal": "按原手册代码的规则判断",
+    "setting language": "警报和本说明的语言",
+}
