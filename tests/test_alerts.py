@@ -182,7 +182,7 @@ def test_an_alert_is_in_the_language_of_the_run():
     assert told.language == "zh"
     assert told.title == "后验塌缩：z 黄色警告 -> 红色警报"
     assert "把 beta 从 4 降到 1 左右" in told.advice
-    assert "自步骤 350 起" in told.text
+    assert "自第 350 步起" in told.text
 
 
 def test_an_explosion_leaves_the_level_alone():
