@@ -81,7 +81,7 @@ def information_map(page: Any) -> None:
 def alerts(page: Any) -> None:
     """The collapsing run's table with the alert in full below."""
     card = page.locator("tf-text-loader", has_text="collapse/alerts")
-    card.get_by_text("posterior collapse: z ORANGE -> RED").first.wait_for(timeout=PATIENCE)
+    card.get_by_text("posterior collapse: z OK -> RED").first.wait_for(timeout=PATIENCE)
 
 
 VIEWS = {
