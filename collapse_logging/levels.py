@@ -50,18 +50,22 @@ class Standing:
     """A latent's level, and what the next check must remember of the last ones.
 
     The counters count checks in a row: ``small`` information, ``dead`` (far below the limit),
-    ``shrinking`` (small and growth negative; a strong one counts more), ``calm`` (better than the
-    level). ``history`` holds step and ln information of the last checks, ``gaps`` the probes (gap
-    and error) of the last checks in a row of a latent that informs, ``ignored`` what they led to,
-    ``betas`` the weights of the KL, ``since`` the step at which something began to be wrong.
+    ``silent`` (dead and no growth that promises more), ``shrinking`` (small and growth negative; a
+    strong one counts more), ``calm`` (better than the level). ``lived`` says that it carried
+    enough before. ``history`` holds step and ln information of the last checks, ``gaps`` the
+    probes (gap and error) of the last checks in a row of a latent that informs, ``ignored`` what
+    they led to, ``betas`` the weights of the KL, ``since`` the step at which something began to be
+    wrong.
     """
 
     level: Level = Level.OK
     checks: int = 0
     small: int = 0
     dead: int = 0
+    silent: int = 0
     shrinking: int = 0
     calm: int = 0
+    lived: bool = False
     since: int | None = None
     history: tuple[tuple[int, float], ...] = ()
     gaps: tuple[tuple[float, float], ...] = ()
@@ -101,12 +105,13 @@ class Standing:
         """The latent's standing after this check.
 
         Red needs almost no information **and** negative growth in ``confirm_checks`` checks in a
-        row **and** information that falls (in twice as many: that does not rise). Without growth,
-        dead information in twice as many checks that does not rise; and after three times as
-        many whatever growth promises. A latent that is coming alive is never accused before
-        that, however small it is, nor one that the decoder was just seen to use. A latent that
-        informs, but that the decoder was seen to ignore in ``confirm_checks`` probes, is red, too.
-        A level is left only beyond twice the limit, for ``recovery_checks`` checks.
+        row **and** information that falls, from where it lived or to next to nothing; in twice as
+        many checks, that does not rise. Where growth says nothing, dead information in twice as
+        many checks that does not rise; and after three times as many whatever growth promises. A
+        latent that is coming alive is never accused before that, however small it is, nor one
+        that the decoder was just seen to use. A latent that informs, but that the decoder was
+        seen to ignore in ``confirm_checks`` probes, is red, too. A level is left only beyond
+        twice the limit, for ``recovery_checks`` checks.
 
         Args:
             rules: limits and counts.
@@ -149,6 +154,8 @@ class Standing:
         information, growth = measures["information"], measures.get("growth", math.nan)
         small = information < limit
         shrinking = small and growth < -rules.growth_limit
+        dead = information < DEAD * limit
+        promising = growth > rules.growth_limit
         strong = (
             growth < -_STRONG * rules.growth_limit
             and information < _DEEP * limit
@@ -157,8 +164,10 @@ class Standing:
         return dataclasses.replace(
             self,
             small=self.small + 1 if small else 0,
-            dead=self.dead + 1 if information < DEAD * limit else 0,
+            dead=self.dead + 1 if dead else 0,
+            silent=self.silent + 1 if dead and not promising else 0,
             shrinking=self.shrinking + (_WEIGHT if strong else 1) if shrinking else 0,
+            lived=self.lived or (self.checks > rules.skip_checks and information > 2.0 * limit),
         )
 
     def _probed(self, rules: Rules, measures: Mapping[str, float]) -> Standing:
@@ -190,9 +199,10 @@ class Standing:
         if growth > rules.growth_limit or (recent > _RISING and not self.shrinking):
             return Level.OK
         if measures["information"] < _ALMOST * limit:
-            falling = self.shrinking >= few and recent < _FALLING
+            fallen = self.lived or measures["information"] < _DEEP * limit
+            falling = self.shrinking >= few and recent < _FALLING and fallen
             lasting = self.shrinking >= 2 * few and recent <= _RISING
-            silent = self.dead >= 2 * few and max(recent, long) < _RISING
+            silent = self.silent >= 2 * few and max(recent, long) < _RISING
             if falling or lasting or silent:
                 return self._unless_used(measures)
             if self.small >= many and max(recent, long) < _RISING:
