@@ -102,7 +102,8 @@ class Window:
             gathered.statistics.end_step()
         if loss is not None:
             self._note_loss(loss, frequency)
-        self._beta = math.nan if beta is None else beta
+        beta = math.nan if beta is None else beta
+        self._beta = beta.detach() if isinstance(beta, Tensor) else beta
         self.steps += 1
 
     def pack(self) -> tuple[Tensor, Layout]:

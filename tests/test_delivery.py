@@ -192,11 +192,13 @@ def test_beta_is_a_number_or_a_tensor(beta):
 
 def test_a_learned_beta_is_taken_without_its_graph():
     """A tensor that requires grad is read, and its graph is not kept alive by it."""
-    monitor, memory = recorded(check_frequency=1)
-    beta = torch.nn.Parameter(torch.tensor(0.5))
+    monitor, memory = recorded(check_frequency=2)
+    beta = torch.nn.Parameter(torch.tensor(0.5)) * 2.0
     monitor.observe("z", *gaussian((40, 3)))
-    monitor.step(beta=beta * 2.0)
-    assert memory.reports[0].measures["beta"] == 1.0
+    monitor.step(beta=beta)
+    assert monitor._window._beta.grad_fn is None
+    monitor.step(beta=torch.nn.Parameter(torch.tensor(0.5)) * 4.0)
+    assert memory.reports[0].measures["beta"] == 2.0
 
 
 def test_a_beta_that_is_not_told_is_absent():
