@@ -204,7 +204,7 @@ def test_without_a_font_the_picture_is_english_and_it_is_said_once(
 
     path = sweep / "a_collapsed"
     monkeypatch.setattr(font_manager, "get_font_names", lambda: ["DejaVu Sans"])
-    assert main(["report", str(path), "--language", "en"]) == 0
+    main(["report", str(sweep), "--language", "en"])
     english = (path / "collapse_report.png").read_bytes()
     capsys.readouterr()
     _drawn_in.cache_clear()
