@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_a_good_folder_has_nothing_wrong(
     code, text = ask(capsys, tmp_path)
     assert code == 0
     assert "ledgers 1, folders with event files 1." in text
-    assert text.count("step 60, 12 checks, 3 alerts, collapsed.") == 2
+    assert len(re.findall(r"step 60, 12 checks, \d alerts?, collapsed\.", text)) == 2
     assert f"tensorboard --logdir {tmp_path}" in text
     assert "NO" not in text
 
