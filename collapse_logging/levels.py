@@ -24,7 +24,7 @@ _ALMOST = 0.5
 
 _DEEP = 0.02
 _STRONG = 2.5
-_WEIGHT = 3
+_WEIGHT = 4
 """A shrinking check counts so often if information is below ``_DEEP`` of its limit and falling,
 and growth below minus ``_STRONG`` growth limits: three signs that no slow start gave together."""
 
@@ -107,7 +107,8 @@ class Standing:
         Red needs almost no information **and** negative growth in ``confirm_checks`` checks in a
         row **and** information that falls, from where it lived or to next to nothing; in twice as
         many checks, that does not rise. Where growth says nothing, dead information in twice as
-        many checks that does not rise; and after three times as many whatever growth promises. A
+        many checks that does not rise (in as many, if it plunged there from where it lived); and
+        after three times as many whatever growth promises. A
         latent that is coming alive is never accused before that, however small it is, nor one
         that the decoder was just seen to use. A latent that informs, but that the decoder was
         seen to ignore in ``confirm_checks`` probes, is red, too. A level is left only beyond
@@ -203,7 +204,8 @@ class Standing:
             falling = self.shrinking >= few and recent < _FALLING and fallen
             lasting = self.shrinking >= 2 * few and recent <= _RISING
             silent = self.silent >= 2 * few and max(recent, long) < _RISING
-            if falling or lasting or silent:
+            plunged = self.lived and self.silent >= few and recent < _FALLING
+            if falling or lasting or silent or plunged:
                 return self._unless_used(measures)
             if self.small >= many and max(recent, long) < _RISING:
                 return Level.ORANGE

@@ -63,7 +63,7 @@ class PosteriorCollapseDetector(_Callback):
         optional: latents whose level is shown, but ignored by the run's and by responses.
         beta: weight of the KL: a number, a callable of the step, or the name under which it is
             logged. Then alerts say how far to lower it, and a beta just lowered is given time.
-        probe: takes a batch and gives each sample's loss, ``[batch]``, through the model; or the
+        probe: takes a batch and gives each sample's reconstruction loss through the model; or the
             name of the module's method that does. Then the decoder is asked whether it uses z.
         language: of alerts and verdict, ``"en"`` or ``"zh"``; None: the environment's.
         name: first part of every tag; two detectors on one Trainer need two names.

@@ -42,7 +42,7 @@ class CollapseMonitor:
         kl_threshold, var_threshold, active_units_threshold, window_size, check_frequency,
             early_stop_patience: override the rules' own; see :class:`Rules`.
         optional: latents whose level is shown, but ignored by the run's and by responses.
-        probe: takes the batch given to :meth:`step`, gives each sample's loss, ``[batch]``. Then
+        probe: takes the batch given to :meth:`step`, gives each sample's reconstruction loss. Then
             the decoder is asked now and then whether it uses z; see :class:`Probe`.
         language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
         log_dir: folder of the ledger; None: that of the first writer that has one.

@@ -37,7 +37,7 @@ class Probe:
         if not callable(loss):
             raise TypeError(
                 "probe: expected a callable that takes a batch and gives the loss of each sample, "
-                f"got {loss!r}; write probe=lambda batch: model.loss(batch, reduction='none')."
+                f"got {loss!r}; write probe=model.reconstruction_loss_of_each_sample."
             )
         self._loss = loss
         self._strict = strict

@@ -175,7 +175,7 @@ PRESETS = {
         window_size=50,
         check_frequency=20,
         early_stop_patience=100,
-        confirm_checks=7,  # windows of 20 steps are noisy
+        confirm_checks=8,  # windows of 20 steps are noisy
     ),
     "manual": Rules(literal=True),
 }

@@ -63,7 +63,7 @@ def levels(*arguments, **named):
     return [standing.level for standing in standings(*arguments, **named)]
 
 
-def falling(count, start=0.3, factor=0.5):
+def falling(count, start=0.3, factor=0.1):
     """A decay by ``factor`` a check."""
     return [start * factor**i for i in range(count)]
 
@@ -191,8 +191,8 @@ def test_a_falling_collapse_is_red_at_its_third_check():
 
 def test_a_latent_that_dies_is_watched_before_it_is_red():
     """One check of small information is yellow, whatever growth says."""
-    found = levels([6.0, 6.0, 0.45, 0.24, 0.12], -10.0)
-    assert found == [OK, OK, YELLOW, YELLOW, RED]
+    found = levels([6.0, 6.0, 6.0, 0.45, 0.24, 0.12], -10.0)
+    assert found == [OK, OK, OK, YELLOW, YELLOW, RED]
 
 
 @pytest.mark.parametrize("information", [0.0, 1e-6, 0.01, 0.1])
@@ -269,7 +269,8 @@ def test_a_late_slow_collapse_is_found():
 def test_the_number_of_confirmations_can_be_chosen(checks):
     """Red comes at that many checks, or twice as many without growth."""
     rules = Rules(confirm_checks=checks)
-    assert levels(falling(10), -10.0, rules=rules).index(RED) == checks - 1
+    fallen = [6.0] * 4 + falling(8, 0.2, 0.9)
+    assert levels(fallen, -10.0, rules=rules).index(RED) == 4 + checks - 1
     assert levels(falling(12, 0.09, 0.9), rules=rules).index(RED) == 2 * checks - 1
 
 
@@ -474,7 +475,7 @@ def test_a_standing_is_a_value():
 
 def test_the_slope_is_that_of_ln_information():
     """Halving at every check is a slope of -ln 2; one check has none."""
-    found = standings(falling(4), -10.0)
+    found = standings(falling(4, factor=0.5), -10.0)
     assert slope(found[-1].history) == pytest.approx(-math.log(2.0))
     assert math.isnan(slope(found[0].history))
 
@@ -493,3 +494,26 @@ def test_a_standing_survives_a_checkpoint(count, betas):
     rest = (part[count:] for part in (informations, growths))
     after = standings(*rest, start=loaded, betas=betas, gaps=gaps[count:])
     assert repr(after) == repr(whole[count:])
+
+
+# --- lived or not ---
+
+
+def test_what_never_lived_is_not_red_for_a_fall_alone():
+    """A first fall to 0.04 nats under negative growth, as in slow starts of deep networks."""
+    series = [0.27, 0.043, 0.035, 0.038, 0.038]
+    assert RED not in levels(series, [-14.0, -7.0, -4.0, 2.0, 6.0])
+    assert RED in levels([6.0] * 4 + series[1:4], -7.0)
+
+
+def test_a_promise_of_growth_is_kept_for_a_while():
+    """Growth of +6 among dead checks starts the silent count again; without it they are red."""
+    series = [0.3] + [0.03] * 8
+    assert RED in levels(series)
+    assert RED not in levels(series, [0.0, 0.0, 0.0, 0.0, 0.0, 6.0, 0.0, 0.0, 0.0])
+
+
+def test_a_plunge_from_where_it_lived_is_red_without_growth():
+    """Three dead checks after a fall from six nats, where growth says nothing."""
+    found = levels([6.0] * 4 + [0.09, 0.06, 0.04])
+    assert found.index(RED) == 6
