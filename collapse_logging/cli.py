@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal of GBK has no letter for an emoji
+        with contextlib.suppress(OSError):  # gone already
+            sys.stdout.reconfigure(errors="replace")  # GBK has no letter for an emoji
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
