@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from .parts import VAE, Encoder, Twin, losses, recorded, sampled, samples, steps, train, warnings_in
 
+pytestmark = pytest.mark.usefixtures("windows_alone")
+
 
 class NormalVAE(VAE):
     """The module ``posterior`` returns a distribution; the model its reconstruction alone."""

@@ -6,6 +6,8 @@ from torch import nn
 
 from .parts import VAE, Encoder, Twin, recorded, samples, steps
 
+pytestmark = pytest.mark.usefixtures("windows_alone")
+
 
 @pytest.mark.parametrize("latents", ["encodr", ["encoder", "encodr"], {"z": "encodr"}])
 def test_unknown_path(latents):

@@ -8,6 +8,8 @@ import torch
 
 from .parts import VAE, gaussian, losses, recorded, samples, train
 
+pytestmark = pytest.mark.usefixtures("windows_alone")
+
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
 
 

@@ -14,6 +14,8 @@ from collapse_logging.transfer import DirectTransfer
 from . import oracle
 from .parts import VAE, gaussian, joined, recorded, samples, train
 
+pytestmark = pytest.mark.usefixtures("windows_alone")
+
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
 
 

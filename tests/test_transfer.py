@@ -12,6 +12,8 @@ from collapse_logging.transfer import SLOTS, CudaTransfer, DirectTransfer, Trans
 from . import oracle
 from .parts import gaussian, joined, recorded, samples
 
+pytestmark = pytest.mark.usefixtures("windows_alone")
+
 NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
