@@ -378,7 +378,7 @@ def test_what_it_needs_is_told(why, caplog):
 
 def test_what_is_no_callable_is_refused():
     """When the monitor is made, with what to write."""
-    with pytest.raises(TypeError, match="probe: expected a callable .*got 3; write probe=lambda"):
+    with pytest.raises(TypeError, match="probe: expected a callable .*got 3; write probe=model"):
         CollapseMonitor(probe=3)
 
 
