@@ -135,7 +135,7 @@ def short(result: dict[str, Any]) -> str:
     for name in _SHORT:
         s = result["scores"]["held out"][name]["all"]
         share, steps = s["delay_share_from_start"]["median"], s["delay_steps_late"]["median"]
-        cells = [f"`{name}`" if name in ("default", "fast") else name]
+        cells = [f"**{name}**" if name in ("default", "fast") else name]
         cells += [f"{s[key]['hits']} of {s[key]['of']}" for key in ("recall_red", "false_red")]
         cells += ["never" if share is None else f"{share:.0%}"]
         cells += ["never" if steps is None else f"{steps:.0f}"]
