@@ -1,12 +1,16 @@
 """For all tests: wandb never goes online, whoever starts it first; texts are in English."""
 
 import os
+import tempfile
 
 import pytest
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["LC_ALL"] = "C.UTF-8"
+# trackio reads it once, when it is first imported, by whichever test
+os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture

@@ -103,7 +103,6 @@ def test_a_logger_around_a_trackio_run_gets_histograms_and_alerts(
     pl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lightning has no Trackio logger; one of the user's is recognised by its experiment."""
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
     trackio = pytest.importorskip("trackio", reason="trackio is not installed")
     quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
     run = trackio.init(project=f"lightning-{pl.__name__}", **quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +25,10 @@ class Stored(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Trackio's folder, which it takes from the environment when it is imported."""
-    folder = tmp_path_factory.mktemp("trackio")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRACKIO_DIR", str(folder))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        pytest.importorskip("trackio", reason="trackio is not installed")
-        yield folder
+def folder() -> Path:
+    """Trackio's folder, which tests/conftest.py sets before anybody imports trackio."""
+    pytest.importorskip("trackio", reason="trackio is not installed")
+    return Path(os.environ["TRACKIO_DIR"])
 
 
 @pytest.fixture
