@@ -193,7 +193,8 @@ def _observer(monitors: dict[str, CollapseMonitor]) -> Observe:
 
 
 def _keep_in_bf16(monitor: CollapseMonitor, name: str) -> None:
-    statistics = monitor._window._latents[name].statistics
+    monitor._window.latents.read_by_element(name)
+    statistics = monitor._window.latents.statistics(name)
     if statistics.sums.dtype != torch.bfloat16:
         statistics.sums = statistics.sums.bfloat16()
 
