@@ -36,9 +36,9 @@ class BatchSums(NamedTuple):
         v: sum of v, clamped.
         expm1: sum of exp(v) - 1.
         clamped: how many v were clamped.
-        g: ``-sum (mu - mean mu) dL/dmu``; None without a gradient.
+        pull: ``sum (mu - mean mu) dL/dmu``, that is -g; None without a gradient.
         read: 1, or NaN where something is not finite; see :meth:`gate`.
-        stepped: the same of g.
+        stepped: the same of the pull.
         table: all of them, ``[rows, units]``.
     """
 
@@ -49,14 +49,14 @@ class BatchSums(NamedTuple):
     clamped: Tensor
     read: Tensor
     table: Tensor
-    g: Tensor | None = None
+    pull: Tensor | None = None
     stepped: Tensor | None = None
 
     def gate(self, one: Tensor) -> None:
         """Set ``read`` and ``stepped`` to 1 where all is finite, else to 0 as what is not."""
-        if self.g is None:
+        if self.pull is None:
             torch.addcmul(one, self.dd, self.expm1, value=0, out=self.read)
-        else:  # both at once: of dd and expm1, of dL/dmu d and g
+        else:  # both at once: of dd and expm1, of d dL/dmu and pull
             torch.addcmul(one, self.table[2:4], self.table[5:8:2], value=0, out=self.table[8:])
         self.table.nan_to_num_(0.0, 0.0, 0.0)
 
@@ -90,6 +90,6 @@ def batch_sums(
     if not gradients:
         d, dd, v, expm1, clamped, read = table.unbind(0)
         return BatchSums(d, dd, v, expm1, clamped, read, table)
-    d, gradient, dd, product, v, expm1, clamped, g, read, stepped = table.unbind(0)
-    torch.addcmul(product, d, gradient, value=-1.0 / rows, out=g).neg_()
-    return BatchSums(d, dd, v, expm1, clamped, read, table, g, stepped)
+    d, gradient, dd, product, v, expm1, clamped, pull, read, stepped = table.unbind(0)
+    torch.addcmul(product, d, gradient, value=-1.0 / rows, out=pull)
+    return BatchSums(d, dd, v, expm1, clamped, read, table, pull, stepped)

@@ -45,8 +45,9 @@ def plain_statistics(columns: Tensor, totals: Tensor, part: Part) -> Statistics:
     sums[Row.NONFINITE, 0] = part.rows - columns[row.COUNT]
     sums[Row.CLAMPED, 0] = columns[row.CLAMPED]
     growth = columns.new_zeros(4, units + 1)
-    growth[1:, :-1] = columns[[row.G, row.GG, row.STEPS]]
+    growth[1:, :-1] = columns[[row.PULL, row.PULL_SQUARED, row.STEPS]]
     growth[1:3, -1] = totals
+    growth[1].neg_()
     growth[3, -1] = columns[row.STEPS].max()
     statistics = Statistics.unpack(
         torch.cat([sums.reshape(-1), growth.reshape(-1)]), Shape(1, units, 1, 1)

@@ -22,11 +22,12 @@ class PlainRow:
 
     The first three are subtracted from ln sigma^2, mu and dL/dmu; ``LOW`` and ``HIGH`` are the
     limits of the first less its shift; ``BETWEEN`` sums (batch's sum of d)^2 / batch, so that
-    ``DD - BETWEEN`` are the squares within batches; what follows ``HIGH`` starts at 0.
+    ``DD - BETWEEN`` are the squares within batches; what follows ``HIGH`` starts at 0. The
+    pull is -g.
     """
 
     LV_SHIFT, SHIFT, ZERO, LOW, HIGH = range(5)
-    COUNT, D, LV, EXPM1, DD, CLAMPED, BETWEEN, STEPS, G, GG = range(5, 15)
+    COUNT, D, LV, EXPM1, DD, CLAMPED, BETWEEN, STEPS, PULL, PULL_SQUARED = range(5, 15)
     ALL = 15
 
 

@@ -39,7 +39,7 @@ class SideBySide:
     Attributes:
         parts: columns and counts by latent.
         table: ``[15, all units]`` in fp32, see :class:`~.rows.PlainRow`.
-        totals: ``[2, latents]``: sums over steps of the whole latent's g and g^2.
+        totals: ``[2, latents]``: sums over steps of the whole latent's pull and its square.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class SideBySide:
         gone = self.parts.pop(name)
         taken.has_new_cells = name in self._new
         if (pending := self._pending.pop(name, None)) is not None:
-            taken.add_pending(pending)
+            taken.add_pending(-pending)
         with torch.inference_mode(False):
             self.table = torch.cat([self.table[:, : gone.start], self.table[:, gone.end :]], 1)
             self.totals = torch.cat([self.totals[:, :at], self.totals[:, at + 1 :]], 1)
@@ -88,7 +88,7 @@ class SideBySide:
     def to(self, device: torch.device) -> None:
         """Move the sums, after the model was moved or a state was loaded."""
         self.table, self.totals = self.table.to(device), self.totals.to(device)
-        self._pending = {name: g.to(device) for name, g in self._pending.items()}
+        self._pending = {name: pull.to(device) for name, pull in self._pending.items()}
         self._views = {}
 
     @torch.no_grad()
@@ -103,26 +103,26 @@ class SideBySide:
         Args:
             batch: a posterior ``[batch, units]`` by latent, any floating types.
             gradients: dL/dmu of each, or None.
-            closes: whether the optimiser step is over; else g waits for the next micro-batch.
+            closes: whether the optimiser step is over; else the pull waits for more.
         """
         for name in self._new.intersection(batch):
             self._set_shift(name, batch[name])
         view = self._view(tuple(batch))
         sums = batch_sums(view.columns, list(batch.values()), gradients)
         rows = len(next(iter(batch.values())).mean)
-        if rows == 1 and sums.g is not None:
+        if rows == 1 and sums.pull is not None:
             _centre_on_window(view, sums)
-        if sums.g is not None and not closes:
-            self._wait(batch, sums.g)
-        elif sums.g is not None and self._pending:
-            self._add_pending(batch, sums.g)
+        if sums.pull is not None and not closes:
+            self._wait(batch, sums.pull)
+        elif sums.pull is not None and self._pending:
+            self._add_pending(batch, sums.pull)
         sums.gate(view.columns.one)
         d, read = sums.d, sums.read
         first = [read, d, sums.v, sums.expm1, sums.dd, sums.clamped, d]
         target, second = [*view.posterior], [*[read] * 6, d]
         scale = [float(rows), *[1.0] * 5, 1.0 / rows]
-        if sums.g is not None and sums.stepped is not None and closes:
-            more, by = _growth(view, sums.g, sums.stepped)
+        if sums.pull is not None and sums.stepped is not None and closes:
+            more, by = _growth(view, sums.pull, sums.stepped)
             target, first, second = [*target, *view.growth], [*first, *more], [*second, *by]
             scale += [1.0] * len(more)
         torch._foreach_addcmul_(target, first, second, scale)
@@ -132,11 +132,11 @@ class SideBySide:
 
     @torch.no_grad()
     def end_step(self) -> None:
-        """Close the optimiser step for the latents whose g still waits."""
+        """Close the optimiser step for the latents whose pull still waits."""
         for name in list(self._pending):
-            view, g = self._view((name,)), self._pending.pop(name)
-            stepped = torch.addcmul(view.columns.one, g, g, value=0).nan_to_num_(0.0)
-            first, second = _growth(view, g.nan_to_num_(0.0, 0.0, 0.0), stepped)
+            view, pull = self._view((name,)), self._pending.pop(name)
+            stepped = torch.addcmul(view.columns.one, pull, pull, value=0).nan_to_num_(0.0)
+            first, second = _growth(view, pull.nan_to_num_(0.0, 0.0, 0.0), stepped)
             torch._foreach_addcmul_(view.growth, first, second)
 
     @torch.no_grad()
@@ -161,14 +161,14 @@ class SideBySide:
         """Plain values and tensors."""
         parts = {name: list(part) for name, part in self.parts.items()}
         table, totals = self.table.cpu().clone(), self.totals.cpu().clone()
-        pending = {name: g.cpu().clone() for name, g in self._pending.items()}
+        pending = {name: pull.cpu().clone() for name, pull in self._pending.items()}
         return {"parts": parts, "table": table, "totals": totals, "pending": pending}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.parts = {name: Part(*part) for name, part in state["parts"].items()}
         self.table, self.totals = state["table"].clone(), state["totals"].clone()
-        self._pending = {name: g.clone() for name, g in state["pending"].items()}
+        self._pending = {name: pull.clone() for name, pull in state["pending"].items()}
         self._new, self._views = set(), {}
 
     def _set_shift(self, name: str, posterior: Posterior) -> None:
@@ -203,39 +203,39 @@ class SideBySide:
             )
         return self._views[names]
 
-    def _wait(self, names: Iterable[str], g: Tensor) -> None:
-        """Keep this micro-batch's g for the end of the step."""
+    def _wait(self, names: Iterable[str], pull: Tensor) -> None:
+        """Keep this micro-batch's pull for the end of the step."""
         start = 0
         for name in names:
             part = self.parts[name]
-            own = g[start : start + part.end - part.start]
+            own = pull[start : start + part.end - part.start]
             earlier = self._pending.get(name)
             self._pending[name] = own.clone() if earlier is None else earlier + own
             start += part.end - part.start
 
-    def _add_pending(self, names: Iterable[str], g: Tensor) -> None:
+    def _add_pending(self, names: Iterable[str], pull: Tensor) -> None:
         """Add what the step's earlier micro-batches left."""
         start = 0
         for name in names:
             part = self.parts[name]
             if (earlier := self._pending.pop(name, None)) is not None:
-                g[start : start + part.end - part.start] += earlier
+                pull[start : start + part.end - part.start] += earlier
             start += part.end - part.start
 
 
 def _centre_on_window(view: _View, sums: BatchSums) -> None:
-    """One sample has no mean of its own: its g is taken about the window's running mean."""
-    assert sums.g is not None  # the caller asked
+    """One sample has no mean of its own: its pull is taken about the window's running mean."""
+    assert sums.pull is not None  # the caller asked
     count, d = view.posterior[:2]
     gradient, product = sums.table[1], sums.table[3]
     centre = (d + sums.d) / (count + 1.0)
-    sums.g.copy_(centre * gradient - product)
+    sums.pull.copy_(product - centre * gradient)
 
 
-def _growth(view: _View, g: Tensor, stepped: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """What is added to steps, g, g^2 and the totals' g and g^2, as two factors each."""
+def _growth(view: _View, pull: Tensor, stepped: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """What is added to the steps, the pulls and their squares, as two factors each."""
     if view.latent_of is None:
-        total = g.sum(0, keepdim=True)
+        total = pull.sum(0, keepdim=True)
     else:
-        total = torch.index_add(view.zeros, 0, view.latent_of, g)
-    return [stepped, g, g, total, total], [stepped, stepped, g, view.ones, total]
+        total = torch.index_add(view.zeros, 0, view.latent_of, pull)
+    return [stepped, pull, pull, total, total], [stepped, stepped, pull, view.ones, total]

@@ -151,7 +151,42 @@ def test_nothing_waits_between_checks(shape, masked):
             monitor.step(reconstruction_loss=loss if step % 2 else 0.5)
     added = whole.operators - own.operators
     print(f"operators added to a step: {added}")
-    assert 20 < added <= 130
+    assert 20 < added <= (130 if masked else 50)
+
+
+class Kernels(TorchDispatchMode):
+    """Notes the operators that compute: neither views nor allocations."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if not function.is_view and not name.startswith(("empty", "new_empty")):
+            self.names.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("latents", [1, 3, 8])
+def test_twelve_kernels_a_step(latents, gradient):
+    """However many latents there are, with growth; and one copies the loss."""
+    monitor, _ = recorded(check_frequency=50)
+    for step in range(3):
+        batch = [gaussian((8, 3 + i), step) for i in range(latents)]
+        loss = sum((mean.requires_grad_(gradient) ** 2).sum() for mean, _ in batch)
+        with Kernels() as kernels:
+            for i, (mean, log_variance) in enumerate(batch):
+                monitor.observe(f"z{i}", mean, log_variance)
+        assert kernels.names == []
+        if gradient:
+            loss.backward()
+        with Kernels() as kernels:
+            monitor.step(reconstruction_loss=loss)
+    print(len(kernels.names), *kernels.names)
+    assert kernels.names.pop() == "copy_"  # the loss
+    assert len(kernels.names) == (12 if gradient else 8)
 
 
 class Flying(DirectTransfer):
