@@ -74,7 +74,7 @@ def batch_sums(
         gradients: dL/dmu of each, or None.
     """
     sides = [*(p.log_variance for p in batch), *(p.mean for p in batch), *(gradients or ())]
-    rows, units = len(batch[0].mean), columns.low.numel()
+    rows, units = batch[0].mean.shape[0], columns.low.numel()
     k = 2 if gradients else 1
     side_by_side = torch.cat(sides, 1).view(rows, 1 + k, units).transpose(0, 1)
     fp32 = columns.low.new_empty

@@ -62,7 +62,7 @@ class Latents:
     def rows(self) -> int:
         """Rows of the largest batch of the step that ended last."""
         last = (gathered.last for gathered in self._latents.values())
-        return max((len(posterior.mean) for posterior in last if posterior), default=0)
+        return max((posterior.mean.shape[0] for posterior in last if posterior), default=0)
 
     def __iter__(self) -> Iterator[tuple[str, Gathered]]:
         """Names and latents, in the order in which they were first observed."""
@@ -173,6 +173,7 @@ class Latents:
 
     def _usable(self, name: str, gathered: Gathered, ready: list[Observation]) -> list[Observation]:
         """Take these off the pending ones; without the empty and the changed."""
+        usable = []
         for observation in ready:
             gathered.pending.remove(observation)
             observation.release()
@@ -181,7 +182,9 @@ class Latents:
                     f"latent {name!r} was changed in place after it was observed; this batch is "
                     "left out. Observe it after the change, or observe a clone."
                 )
-        return [o for o in ready if o.unchanged and len(o.posterior.mean)]
+            elif observation.posterior.mean.shape[0]:
+                usable.append(observation)
+        return usable
 
     def _absorb(self, name: str, gathered: Gathered, observation: Observation) -> None:
         posterior, gradient = observation.posterior, observation.gradient
@@ -198,7 +201,7 @@ class Latents:
     def _absorb_together(self, ready: dict[str, Observation]) -> None:
         """The last batch of each plain latent: in one go, if all have one of the same size."""
         ready = {name: ready[name] for name in self.plain.parts if name in ready}
-        kinds = {(len(o.posterior.mean), o.gradient is None) for o in ready.values()}
+        kinds = {(o.posterior.mean.shape[0], o.gradient is None) for o in ready.values()}
         together = len(kinds) == 1 and len(ready) == len(self.plain.parts)
         groups = [ready] if together else [{name: o} for name, o in ready.items()]
         for group in groups:

@@ -32,9 +32,10 @@ class Observation:
     def of(cls, posterior: Posterior, mask: Tensor | None, rows: int | None) -> Observation:
         """Keep a handle on the first ``rows`` rows and ask autograd for the mean's gradient."""
         mean, log_variance = posterior.mean, posterior.log_variance
-        cut = slice(rows)
-        handle = Posterior(mean.detach()[cut], log_variance.detach()[cut])
-        mask = None if mask is None else mask[cut]
+        handle = Posterior(mean.detach(), log_variance.detach())
+        if rows is not None and mean.shape[0] > rows:
+            handle = Posterior(handle.mean[:rows], handle.log_variance[:rows])
+            mask = None if mask is None else mask[:rows]
         observation = cls(handle, mask, weakref.ref(mean), _versions(handle))
         if mean.requires_grad:
             observation.hook = mean.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
@@ -49,7 +50,8 @@ class Observation:
         """Tensor hook: dL/d mean arrives in backward; a second backward adds to it."""
         if gradient is None:  # compiled backward, where the loss does not reach the mean
             return
-        gradient = gradient.detach()[: len(self.posterior.mean)]
+        gradient, rows = gradient.detach(), self.posterior.mean.shape[0]
+        gradient = gradient if gradient.shape[0] == rows else gradient[:rows]
         self.gradient = gradient if self.gradient is None else self.gradient + gradient
 
     def release(self) -> None:

@@ -109,7 +109,7 @@ class SideBySide:
             self._set_shift(name, batch[name])
         view = self._view(tuple(batch))
         sums = batch_sums(view.columns, list(batch.values()), gradients)
-        rows = len(next(iter(batch.values())).mean)
+        rows = next(iter(batch.values())).mean.shape[0]
         if rows == 1 and sums.pull is not None:
             _centre_on_window(view, sums)
         if sums.pull is not None and not closes:

@@ -106,7 +106,7 @@ class Window:
 
     def _mutual_information(self, gathered: Gathered) -> Tensor:
         last = gathered.last
-        if last is None or len(last.mean) < 2:
+        if last is None or last.mean.shape[0] < 2:
             return torch.full((2,), math.nan)
         device = last.mean.device
         if self._generator is None or self._generator.device != device:

@@ -179,14 +179,14 @@ def test_twelve_kernels_a_step(latents, gradient):
         with Kernels() as kernels:
             for i, (mean, log_variance) in enumerate(batch):
                 monitor.observe(f"z{i}", mean, log_variance)
-        assert kernels.names == []
+        assert step == 0 or kernels.names == []  # room is made at the first
         if gradient:
             loss.backward()
         with Kernels() as kernels:
             monitor.step(reconstruction_loss=loss)
     print(len(kernels.names), *kernels.names)
     assert kernels.names.pop() == "copy_"  # the loss
-    assert len(kernels.names) == (12 if gradient else 8)
+    assert len(kernels.names) == (12 if gradient else 10)
 
 
 class Flying(DirectTransfer):
