@@ -35,9 +35,9 @@ class Losses:
             else:
                 self._slots[step].fill_(float(loss))  # or numpy's
 
-    def first(self, steps: int) -> Tensor:
-        """Those of the window's first ``steps`` steps; empty if none was ever given."""
-        return torch.empty(0) if self._held is None else self._held[:steps]
+    def first(self, steps: int) -> Tensor | None:
+        """Those of the window's first ``steps`` steps; None if none was ever given."""
+        return None if self._held is None else self._held[:steps]
 
     def reset(self) -> None:
         """Forget them, for the next window."""

@@ -65,20 +65,23 @@ class Window:
         """The window as one fp32 vector on the device, and how to read it; uses up ``probed``."""
         self._packed += 1
         probed, self.probed = self.probed, {}
-        plain = self.latents.plain
+        plain, device = self.latents.plain, self.latents.device
+        unknown = torch.full((2,), math.nan, device=device)  # made there: a check copies once
         parts = [plain.table.reshape(-1), plain.totals.reshape(-1)]
         shapes: dict[str, Shape | None] = {}
         for name, gathered in self.latents:
             own = gathered.statistics
             shapes[name] = None if own is None else own.shape
             parts += [] if own is None else [own.pack()]
-            parts += [self._mutual_information(gathered)]
-            parts += [probed.get(name, torch.full((2,), math.nan))]
+            parts += [self._mutual_information(gathered, unknown), probed.get(name, unknown)]
         losses = self._losses.first(self.steps)
-        beta = torch.as_tensor(self._beta, dtype=torch.float32).detach().reshape(1)
-        device = self.latents.device
-        vector = torch.cat([part.to(device) for part in [*parts, losses, beta]])
-        return vector, Layout(shapes, dict(plain.parts), losses.numel())
+        parts += [] if losses is None else [losses]
+        if isinstance(self._beta, Tensor):
+            parts.append(self._beta.reshape(1))
+        else:
+            parts.append(torch.full((1,), self._beta, device=device))
+        vector = torch.cat([part.to(device, torch.float32) for part in parts])
+        return vector, Layout(shapes, dict(plain.parts), 0 if losses is None else losses.numel())
 
     def reset(self) -> None:
         """Start the next window."""
@@ -104,10 +107,10 @@ class Window:
         self._losses.load(state["losses"])
         self.latents.load_state_dict(state)
 
-    def _mutual_information(self, gathered: Gathered) -> Tensor:
+    def _mutual_information(self, gathered: Gathered, unknown: Tensor) -> Tensor:
         last = gathered.last
         if last is None or last.mean.shape[0] < 2:
-            return torch.full((2,), math.nan)
+            return unknown
         device = last.mean.device
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device)

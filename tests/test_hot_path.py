@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from collapse_logging import CollapseMonitor
+from collapse_logging.posterior import Posterior
 from collapse_logging.transfer import DirectTransfer
+from collapse_logging.window import Window
 
 from . import oracle
 from .parts import VAE, gaussian, joined, recorded, samples, train
@@ -187,6 +190,62 @@ def test_twelve_kernels_a_step(latents, gradient):
     print(len(kernels.names), *kernels.names)
     assert kernels.names.pop() == "copy_"  # the loss
     assert len(kernels.names) == (12 if gradient else 10)
+
+
+class OneDevice(TorchDispatchMode):
+    """Fails on operators that take a tensor of another device than this one."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        assert {tensor.device.type for tensor in tensors} <= {self.device}, function
+        return function(*args, **(kwargs or {}))
+
+
+def observed_window(device):
+    """A window of two latents on a device, one with positions, and a loss that is a number."""
+    window = Window()
+    for _ in range(3):
+        for name, shape in (("z", (1, 3)), ("positions", (1, 4, 2))):
+            sides = (torch.zeros(shape, device=device) for _ in range(2))
+            window.latents.observe(name, Posterior(*sides))
+        window.end_step(1.0, 3, beta=0.5)
+    return window
+
+
+def test_a_check_takes_nothing_from_the_host():
+    """Packing a window copies nothing to the device, so that a check has one copy: to the host."""
+    window = observed_window("meta")
+    with OneDevice("meta"):
+        vector, layout = window.pack()
+        window.reset()
+    host, same_layout = observed_window("cpu").pack()
+    assert (vector.shape, vector.dtype, layout) == (host.shape, torch.float32, same_layout)
+
+
+class Sent(DirectTransfer):
+    """Counts what is copied."""
+
+    sent = 0
+
+    def send(self, vector, tag):
+        self.sent += 1
+        super().send(vector, tag)
+
+
+@pytest.mark.parametrize("latents", [1, 8])
+def test_one_copy_a_check(latents):
+    """However many latents there are, one vector leaves the device at a check."""
+    monitor, memory = recorded(check_frequency=2)
+    monitor._delivery.transfer = Sent()
+    for seed in range(6):
+        for i in range(latents):
+            monitor.observe(f"z{i}", *gaussian((4, 2), seed))
+        monitor.step()
+    assert monitor._delivery.transfer.sent == len(memory.reports) == 3
 
 
 class Flying(DirectTransfer):
