@@ -19,8 +19,10 @@ def windows_alone(monkeypatch):
     monkeypatch.setattr("collapse_logging.verdict.ENOUGH_SAMPLES", 0)
 
 
-@pytest.fixture(autouse=True)
-def watching_costs_nothing(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def watching_costs_nothing():
     """What it costs, and so how often steps are observed, hangs on the machine: see test_budget."""
-    monkeypatch.setattr("collapse_logging.budget.SHARE", float("inf"))
-    monkeypatch.setattr("collapse_logging.budget.Budget.spent", lambda budget: {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_logging.budget.SHARE", float("inf"))
+        patch.setattr("collapse_logging.budget.Budget.spent", lambda budget: {})
+        yield
