@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from .background import BackgroundWriter
 from .base import Writer
 from .ledger import LedgerWriter
 from .lightning import LoggerWriter
@@ -32,7 +33,10 @@ __all__ = [
 def complete(
     given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
 ) -> list[Writer]:
-    """The writers given, with a ledger where there is a folder for it, and a log writer."""
+    """The writers given, with a ledger where there is a folder for it, and a log writer.
+
+    Ledgers write in the background: they talk to a disk alone.
+    """
     writers, kinds = list(given), {type(writer) for writer in given}
     boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
     folders = (w.log_dir for w in boards)
@@ -43,4 +47,4 @@ def complete(
         writers.extend(LogWriter(log_dir=b.log_dir, prefix=b.prefix) for b in boards[:1])
         if not boards:
             writers.append(LogWriter())
-    return writers
+    return [BackgroundWriter(w) if isinstance(w, LedgerWriter) else w for w in writers]
