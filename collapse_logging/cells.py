@@ -152,7 +152,8 @@ def averaged(statistics: Source, values: Vector) -> Vector:
     """Means over the positions, ``[units]``, each weighted by its finite samples."""
     known = np.isfinite(values) & _seen(statistics)
     if len(values) == 1:  # no positions, as in most models: there is nothing to be averaged
-        return np.where(known, values, np.nan)[0]
+        only: Vector = np.where(known, values, np.nan)[0]
+        return only
     counted = np.where(known, count(statistics), 0.0)
     total = counted.sum(0)
     sums: Vector = (np.where(known, values, 0.0) * counted).sum(0)

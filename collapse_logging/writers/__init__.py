@@ -35,7 +35,7 @@ def complete(
 ) -> list[Writer]:
     """The writers given, with a ledger where there is a folder for it, and a log writer.
 
-    Ledgers write in the background: they talk to a disk alone.
+    Those that may be called in a thread of their own are given one.
     """
     writers, kinds = list(given), {type(writer) for writer in given}
     boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
@@ -47,4 +47,4 @@ def complete(
         writers.extend(LogWriter(log_dir=b.log_dir, prefix=b.prefix) for b in boards[:1])
         if not boards:
             writers.append(LogWriter())
-    return [BackgroundWriter(w) if isinstance(w, LedgerWriter) else w for w in writers]
+    return [BackgroundWriter(w) if w.in_background else w for w in writers]

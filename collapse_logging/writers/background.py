@@ -21,7 +21,7 @@ class BackgroundWriter(Writer):
     more than 256 waiting reports are left out; none of these has an alert.
 
     Args:
-        writer: a writer that talks to no object of the training's.
+        writer: a writer that is ``in_background``.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -42,19 +42,19 @@ class BackgroundWriter(Writer):
         self._waiting.append(report)
         self._take_turn()
         if report.alerts:
-            self._wait()
+            if self._turn is not None:
+                self._turn.result()
+            self._raise_failure()
 
     def close(self) -> None:
         """Write what waits, let the thread go, and close as the writer does."""
-        try:
-            if self._waiting:
-                self._take_turn()
-            self._wait()
-        finally:
-            thread, self._thread, self._turn = self._thread, None, None
-            if thread is not None:
-                thread.shutdown()
-            self.writer.close()
+        thread, self._thread, self._turn = self._thread, None, None
+        if thread is not None:
+            thread.shutdown()
+        while self._waiting:  # behind a failure
+            self._write_waiting()
+        self.writer.close()
+        self._raise_failure()
 
     def _take_turn(self) -> None:
         if self._turn is not None and not (self._turn.running() or self._turn.done()):
@@ -73,11 +73,6 @@ class BackgroundWriter(Writer):
                     self.writer.write(self._waiting.popleft())
             except Exception as error:
                 self._failure = error
-
-    def _wait(self) -> None:
-        if self._turn is not None:
-            self._turn.result()
-        self._raise_failure()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
