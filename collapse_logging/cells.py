@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +64,10 @@ def once(measure: Callable[[Reading], _Value]) -> Callable[[Source], _Value]:
     @functools.wraps(measure)
     def remembered(statistics: Source) -> _Value:
         read = statistics if isinstance(statistics, Reading) else reading(statistics)
-        if measure not in read._known:
-            read._known[measure] = measure(read)
-        return cast(_Value, read._known[measure])
+        value: _Value | None = read._known.get(measure)
+        if value is None:
+            value = read._known[measure] = measure(read)
+        return value
 
     return remembered
 
@@ -162,10 +163,13 @@ def averaged(statistics: Source, values: Vector) -> Vector:
 
 
 def summed(statistics: Source, values: Vector) -> Vector:
-    """Sums over the positions that an average sample has, ``[units]``."""
-    sums: Vector = (np.where(np.isnan(values), 0.0, values) * _weights(statistics)).sum(0)
-    known: Vector = np.where(_seen(statistics).any(0), sums, np.nan)
-    return known
+    """Sums over the positions that an average sample has, ``[units]``; NaN where none was seen."""
+    weighted = np.where(_seen(statistics), values * _weights(statistics), np.nan)
+    if len(values) == 1:
+        only: Vector = weighted[0]
+        return only
+    sums: Vector = np.nansum(weighted, 0)
+    return np.where(_seen(statistics).any(0), sums, np.nan)
 
 
 @once
