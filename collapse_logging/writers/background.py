@@ -17,8 +17,9 @@ _MOST_WAITING = 256
 class BackgroundWriter(Writer):
     """Lets a writer work in a thread of its own; training waits for it only with an alert.
 
-    What fails there is raised by the next call. Where the writer cannot keep up, the oldest of
-    more than 256 waiting reports are left out; none of these has an alert.
+    What fails there is raised by the next call, and the one after it is waited for, too. Where
+    the writer cannot keep up, the oldest of more than 256 waiting reports are left out; none of
+    these has an alert.
 
     Args:
         writer: a writer that is ``in_background``.
@@ -30,6 +31,7 @@ class BackgroundWriter(Writer):
         self._thread: ThreadPoolExecutor | None = None
         self._turn: Future[None] | None = None
         self._failure: Exception | None = None
+        self._failed = False  # then the next write is waited for: has it recovered?
         self._one_at_a_time = threading.Lock()
 
     def open(self, settings: Mapping[str, Any]) -> None:
@@ -41,10 +43,11 @@ class BackgroundWriter(Writer):
         self._raise_failure()
         self._waiting.append(report)
         self._take_turn()
-        if report.alerts:
+        if report.alerts or self._failed:
             if self._turn is not None:
                 self._turn.result()
             self._raise_failure()
+            self._failed = False
 
     def close(self) -> None:
         """Write what waits, let the thread go, and close as the writer does."""
@@ -77,4 +80,5 @@ class BackgroundWriter(Writer):
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
         if failure is not None:
+            self._failed = True
             raise failure

@@ -118,9 +118,8 @@ def test_a_failure_is_raised_by_the_next_call(reports: list[Report]) -> None:
         writer.write(plain(0))
     with pytest.raises(OSError, match="No space"):
         writer.write(red)
-    writer.write(plain(2))
-    writer.write(plain(3))
-    writer.write(plain(4))
+    for step in (2, 3, 4):
+        writer.write(plain(step))
     with pytest.raises(OSError, match="No space"):
         writer.close()
     writer.close()
@@ -134,6 +133,19 @@ def test_the_guard_speaks_of_the_writer_itself(caplog: pytest.LogCaptureFixture)
     guard.close()
     assert "Broken failed" in caplog.text
     assert "Background" not in caplog.text
+
+
+def test_a_writer_that_goes_on_failing_is_not_said_to_work_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whether it recovered is known when the write that tries it returns."""
+    guard = GuardedWriter(BackgroundWriter(Broken(*range(100))))
+    for step in range(100):
+        guard.write(plain(step))
+        time.sleep(0.001)
+    guard.close()
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    assert "works again" not in caplog.text
 
 
 def test_a_closed_writer_can_be_written_to_again(tmp_path: Path, reports: list[Report]) -> None:
