@@ -43,6 +43,7 @@ TRACKERS = {
 
 OTHERS_ALLOWED = {
     "writers.tensorboard": {"tensorboard"},
+    "writers.board": {"tensorboard"},
     "writers.dashboard": {"tensorboard"},
     "writers.information_map": {"PIL"},
     "writers.wandb": {"wandb"},
