@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -37,9 +38,13 @@ class Delivery:
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(responses)
         self._strict = strict
+        self._process = os.getpid()
+        self._said_forked = False
 
     def deliver(self, snapshot: Snapshot, step: int, steps: int) -> bool:
         """Judge a window and hand its report on; False if no latent was observed in it."""
+        if self._forked():
+            return False
         report = self.judge.report(snapshot, step, steps)
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
@@ -61,9 +66,24 @@ class Delivery:
         """After the block, whatever happens in it, close the writers and forget them."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._writers.clear)
-            for writer in self._writers:
+            for writer in [] if self._forked() else self._writers:
                 stack.callback(writer.close)
             yield
+
+    def _forked(self) -> bool:
+        """Whether this is a fork's child, in which the trackers' threads are missing.
+
+        A writer's lock or queue would be waited for without end, and a response would remove the
+        checkpoints of the training.
+        """
+        forked = os.getpid() != self._process
+        if forked and not self._said_forked:
+            self._said_forked = True
+            _log.warning(
+                "this process was forked from the one that made the monitor and writes nothing; "
+                "make the monitor in the process that trains."
+            )
+        return forked
 
     def _check_optional(self, report: Report) -> None:
         unknown = sorted(self.judge.optional - report.latents.keys())
