@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import got
 from .report import Report
 from .responses import CheckResponse, KeepLastHealthy, StopWhenCollapsed
 from .writers import (
@@ -79,11 +80,11 @@ def check_name(name: object) -> str:
         TypeError, ValueError: not a word that is safe in both.
     """
     if not isinstance(name, str):
-        raise TypeError(f"name: expected a word, e.g. 'collapse', got {name!r}.")
+        raise TypeError(f"name: expected a word, e.g. 'collapse', got {got(name)}.")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise ValueError(
             "name: expected up to 64 letters, digits, '.', '_' or '-', e.g. 'collapse', "
-            f"got {name!r}."
+            f"got {got(name)}."
         )
     return name
 

@@ -9,8 +9,9 @@ from torch.distributions import Categorical
 
 from collapse_logging import CollapseMonitor
 from collapse_logging.writers import MemoryWriter
+from collapse_logging.writers.ledger import LEDGER_NAME, read_ledger
 
-from .parts import gaussian, recorded
+from .parts import VAE, gaussian, recorded, train
 
 PAIR = gaussian((6, 4, 3))
 
@@ -51,9 +52,48 @@ def test_check_frequency_set_wrongly(steps):
     assert monitor.check_frequency == 7
 
 
-def test_numpy_integers_are_integers():
-    """NumPy's integers are counts as Python's are."""
-    assert CollapseMonitor(check_frequency=np.int32(3)).check_frequency == 3
+@pytest.mark.parametrize("count", [np.int32(3), np.int64(3), np.uint8(3)])
+@pytest.mark.parametrize("limit", [np.float32(0.25), np.float64(0.25), math.inf])
+def test_numpy_numbers_are_numbers(tmp_path, count, limit):
+    """NumPy's counts and limits are as good as Python's, also in the ledger's first line."""
+    frequencies = dict.fromkeys(("check_frequency", "window_size", "early_stop_patience"), count)
+    limits = dict.fromkeys(("kl_threshold", "var_threshold"), limit)
+    with CollapseMonitor(log_dir=tmp_path, strict=True, **frequencies, **limits) as monitor:
+        train(VAE(), monitor, 4, observe=True)
+    first, *reports = read_ledger(tmp_path / LEDGER_NAME)
+    assert (first["window_size"], len(reports)) == (3, 2)
+    assert first["kl_threshold"] == (None if limit == math.inf else 0.25)
+
+
+def test_a_count_beyond_all_sense_is_refused():
+    """What fits into no tensor is an error at once and not at the first check."""
+    with pytest.raises(ValueError, match="window_size: expected an integer .* at most"):
+        CollapseMonitor(window_size=2**70)
+
+
+@pytest.mark.parametrize(
+    "secret", [{"api_key": "hunter2"}, ["hunter2"], torch.ones(999), b"x" * 99]
+)
+def test_an_error_shows_no_more_than_the_type_of_a_stray_value(secret):
+    """A configuration or a tensor in the wrong place is not printed: it may hold secrets."""
+    monitor, _ = recorded()
+    for call in (
+        lambda: CollapseMonitor(kl_threshold=secret),
+        lambda: CollapseMonitor(check_frequency=secret),
+        lambda: CollapseMonitor(rules=secret),
+        lambda: CollapseMonitor(language=secret),
+        lambda: CollapseMonitor(probe=secret),
+        lambda: CollapseMonitor(optional=[secret]),
+        lambda: monitor.observe(secret, *PAIR),
+        lambda: monitor.observe("z", secret, PAIR[1]),
+        lambda: monitor.watch(VAE(), secret if isinstance(secret, bytes) else {"z": secret}),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        told = str(caught.value)
+        assert "hunter2" not in told
+        assert "1., 1." not in told
+        assert len(told) < 400
 
 
 @pytest.mark.parametrize(
@@ -64,8 +104,14 @@ def test_numpy_integers_are_integers():
         (PAIR[0], PAIR[1:], None, TypeError, "name: expected the latent's name"),
         ("z", (PAIR,), None, TypeError, r"observe\(name, mean, log_variance\).*got tuple"),
         ("z", PAIR[:1], None, TypeError, "got nothing for log_variance"),
-        ("z", (PAIR[0].int(), PAIR[1]), None, TypeError, "floating-point type, got torch.int32"),
+        ("z", (PAIR[0].int(), PAIR[1]), None, TypeError, "got torch.int32; pass the network"),
         ("z", (PAIR[0], PAIR[1][:3]), None, ValueError, r"\[6, 4, 3\] and \[3, 4, 3\]"),
+        ("z", (PAIR[0] * 1j, PAIR[1]), None, TypeError, "got torch.complex64"),
+        ("z", (PAIR[0] > 0, PAIR[1]), None, TypeError, "got torch.bool"),
+        ("z", (PAIR[0].to(torch.float8_e4m3fn), PAIR[1]), None, TypeError, "16 bits or more"),
+        ("z", (PAIR[0].to_sparse(), PAIR[1]), None, TypeError, r"sparse_coo; call .to_dense\(\)"),
+        ("z", (PAIR[0].to("meta"), PAIR[1]), None, ValueError, "one device, got meta and cpu"),
+        ("z", (PAIR[0], None), None, TypeError, "got nothing for log_variance"),
         ("z", gaussian((5,)), None, ValueError, r"got \[5\]; reshape it"),
         ("z", gaussian((5, 0)), None, ValueError, "at least one unit"),
         ("z", (Categorical(logits=PAIR[0]),), None, TypeError, "got Categorical"),
@@ -83,6 +129,14 @@ def test_observe(name, posterior, mask, error, told):
     monitor.observe("z", *PAIR)
     monitor.step()
     assert memory.reports[0].latents["z"].measures["samples"] == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation functions")  # torch's farewell
+def test_a_quantised_tensor_is_refused():
+    """Codes are not values; the error names their type."""
+    codes = torch.quantize_per_tensor(PAIR[0], 0.1, 0, torch.quint8)
+    with pytest.raises(TypeError, match="floating-point type of 16 bits or more, got torch.quint8"):
+        recorded()[0].observe("z", codes, PAIR[1])
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ with monitor(responses=[KeepLastHealthy(save, folder / "kept", every=1)]) as wat
     child = os.fork()
     signal.alarm(60)
     if child == 0:
-        steps(watched, 3000)  # more than any queue holds
+        steps(watched, 1200)  # more than any queue holds
         watched.state_dict()
         watched.close()
         os._exit(7 if len(saved) == 3 else 8)
@@ -70,7 +70,7 @@ with monitor(responses=[KeepLastHealthy(save, folder / "kept", every=1)]) as wat
 
 
 def test_a_forked_child_writes_nothing_and_never_waits(tmp_path: Path) -> None:
-    """TensorBoard's thread is not in the child: 3,000 checks there would wait for it for ever.
+    """TensorBoard's thread is not in the child: 1,200 checks there would wait for it for ever.
 
     The child's checks are in no file, its responses save and remove nothing, and the parent goes
     on as if there had been no child.

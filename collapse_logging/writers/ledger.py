@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,8 +36,9 @@ class LedgerWriter(Writer):
         self._file: IO[str] | None = None
 
     def open(self, settings: Mapping[str, Any]) -> None:
-        """Keep the settings for the first line."""
-        self._settings = dict(settings)
+        """Keep the settings for the first line; JSON has no infinity, so a limit of it is null."""
+        endless = {key for key, v in settings.items() if isinstance(v, float) and not isfinite(v)}
+        self._settings = {key: None if key in endless else v for key, v in settings.items()}
 
     def write(self, report: Report) -> None:
         """One line, flushed; with an alert, forced to the disk."""
