@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -57,6 +58,22 @@ def require_count(name: str, value: object, at_least: int) -> None:
         raise ValueError(f"{expected}, got {got(value)}.")
     if value > _MOST:
         raise ValueError(f"{expected} and at most {_MOST:,}, got {got(value)}.")
+
+
+def checked_name(what: str, value: object) -> str:
+    """A detector's name itself, which becomes the first part of tags and a folder's name.
+
+    Raises:
+        TypeError, ValueError: not a word that is safe in both.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{what}: expected a word, e.g. 'collapse', got {got(value)}.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError(
+            f"{what}: expected up to 64 letters, digits, '.', '_' or '-', e.g. 'collapse', "
+            f"got {got(value)}."
+        )
+    return value
 
 
 def checked_list(values: Sequence[Any], what: str, good: Callable[[Any], bool]) -> Sequence[Any]:

@@ -112,6 +112,11 @@ def observed(
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"name: expected the latent's name, e.g. 'z', got {got(name)}.")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ValueError(
+            f"name: expected text that UTF-8 can hold, e.g. 'z', got {got(name)}; trackers "
+            "refuse any other."
+        )
     posterior = as_posterior(mean, log_variance, latent=name)
     if mask is not None:
         check_mask(mask, posterior, latent=name)

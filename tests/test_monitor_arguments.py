@@ -101,6 +101,7 @@ def test_an_error_shows_no_more_than_the_type_of_a_stray_value(secret):
     [
         (3, PAIR, None, TypeError, "name: expected the latent's name, e.g. 'z', got 3"),
         ("", PAIR, None, TypeError, "name: expected"),
+        ("z\ud800", PAIR, None, ValueError, "name: expected text that UTF-8 can hold"),
         (PAIR[0], PAIR[1:], None, TypeError, "name: expected the latent's name"),
         ("z", (PAIR,), None, TypeError, r"observe\(name, mean, log_variance\).*got tuple"),
         ("z", PAIR[:1], None, TypeError, "got nothing for log_variance"),
