@@ -16,6 +16,12 @@ from .arguments import got
 
 _SHAPES = "[batch, units], [batch, positions, units] or [batch, channels, height, width]"
 
+_NOT_VALUES = {
+    "DTensor": "call .full_tensor() on it first",
+    "FakeTensor": "call close() before tracing the model, or trace a deep copy of it",
+}
+"""By the name of the type, which torch imports late, what to do instead."""
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -157,10 +163,11 @@ def _check_tensor(value: object, role: str, latent: str) -> None:
             f"latent {latent!r}: expected a dense {role}, got {kind}; call .to_dense() on it "
             "first, or .to_padded_tensor(0.0) and pass a mask."
         )
-    if hasattr(value, "full_tensor"):  # a DTensor
+    mend = _NOT_VALUES.get(type(value).__name__)
+    if mend is not None:
         raise TypeError(
-            f"latent {latent!r}: expected a {role} that is whole on this device, got "
-            f"a {type(value).__name__}; call .full_tensor() on it first."
+            f"latent {latent!r}: expected a {role} whose values are on this device, got a "
+            f"{type(value).__name__}; {mend}."
         )
 
 

@@ -5,13 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical
+import torch.distributed as dist
+from torch.distributions import Categorical, Normal
 
-from collapse_logging import CollapseMonitor
+from collapse_logging import CollapseMonitor, Rules
 from collapse_logging.writers import MemoryWriter
 from collapse_logging.writers.ledger import LEDGER_NAME, read_ledger
 
-from .parts import VAE, gaussian, recorded, train
+from . import oracle
+from .parts import VAE, gaussian, joined, recorded, train
 
 PAIR = gaussian((6, 4, 3))
 
@@ -130,6 +132,74 @@ def test_observe(name, posterior, mask, error, told):
     monitor.observe("z", *PAIR)
     monitor.step()
     assert memory.reports[0].latents["z"].measures["samples"] == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_is_refused(layout):
+    """Rows of several lengths are to be padded and masked."""
+    nested = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)], layout=layout)
+    with pytest.raises(TypeError, match=r"expected a dense mean, got a nested.*and pass a mask"):
+        recorded()[0].observe("z", nested, nested)
+
+
+def test_a_distributed_tensor_is_refused():
+    """A shard of a tensor-parallel model has some of the units only."""
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        shard = distribute_tensor(PAIR[0], init_device_mesh("cpu", (1,)), [Shard(2)])
+        with pytest.raises(TypeError, match=r"got a DTensor; call .full_tensor\(\)"):
+            recorded()[0].observe("z", shard, shard)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_tensor_without_values_is_refused():
+    """What a tracer runs a model with has shapes and no values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = torch.zeros(6, 3)
+    with pytest.raises(TypeError, match="got a FakeTensor; call close"):
+        recorded()[0].observe("z", fake, fake)
+
+
+def test_mean_and_log_variance_may_differ_in_type():
+    """An autocast region may give one in half precision and the other in full."""
+    monitor, memory = recorded(check_frequency=1)
+    mean, log_variance = gaussian((64, 3))
+    monitor.observe("z", mean.to(torch.bfloat16), log_variance.double())
+    monitor.step()
+    expected = oracle.measures(mean.to(torch.bfloat16).float(), log_variance)
+    got = memory.reports[0].latents["z"].per_unit["kl"]
+    np.testing.assert_allclose(got, expected["kl"], rtol=1e-5)
+
+
+def test_a_scale_that_is_none_is_an_explosion():
+    """A negative standard deviation has no logarithm: the alert says that it cannot be read."""
+    monitor, memory = recorded(rules=Rules(check_frequency=1, skip_checks=0))
+    scale = torch.full((6, 3), 0.1)
+    scale[:, 1] = -0.1
+    monitor.observe("z", Normal(gaussian((6, 3))[0], scale, validate_args=False))
+    monitor.step()
+    assert [alert.kind for alert in memory.alerts] == ["explosion"]
+    assert memory.reports[0].latents["z"].measures["nonfinite"] == 6
+
+
+def test_one_sample_a_batch():
+    """A stream of single samples is read as the batch that they are together."""
+    monitor, memory = recorded(check_frequency=40)
+    batches = [gaussian((1, 3), seed) for seed in range(40)]
+    for batch in batches:
+        monitor.observe("z", *batch)
+        monitor.step()
+    expected = oracle.measures(*(joined(side) for side in zip(*batches, strict=True)))
+    got = memory.reports[0].latents["z"]
+    assert got.measures["samples"] == 40
+    for key in ("kl", "information", "mean_variance"):
+        np.testing.assert_allclose(got.per_unit[key], expected[key], rtol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*quantized tensor creation functions")  # torch's farewell
