@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.utils.hooks import RemovableHandle
 
+from .arguments import got
 from .hook import Hook, Swap
 from .posterior import Posterior, as_posterior
 
@@ -39,7 +40,7 @@ def name_paths(latents: str | Sequence[str] | Mapping[str, str]) -> dict[str, st
     if not pairs or not all(isinstance(part, str) for pair in pairs for part in pair):
         raise TypeError(
             "latents: expected a module path, a list of paths or a mapping name -> path, e.g. "
-            f"latents='encoder' or latents={{'z': 'encoder'}}, got {latents!r}."
+            f"latents='encoder' or latents={{'z': 'encoder'}}, got {got(latents)}."
         )
     return dict(pairs)
 

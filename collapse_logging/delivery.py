@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,6 +43,8 @@ class Delivery:
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(checked_list(responses, "responses", callable))
         self._strict = strict
+        self._process = os.getpid()
+        self._said_forked = False
 
     def send(self, window: Window, step: int, spent: Callable[[], Mapping[str, float]]) -> None:
         """Start the copy of a window and reset it; while two are under way it goes on and merges.
@@ -79,10 +82,12 @@ class Delivery:
             steps: training steps in it.
             spent: the run's own measures of what watching cost.
         """
+        if self._forked():
+            return False
         report = self.judge.report(snapshot, step, steps)
         report = replace(report, measures={**report.measures, **spent})
         self._unread |= {
-            n for n, latent in report.latents.items() if "nonfinite" in latent.measures
+            name for name, latent in report.latents.items() if latent.measures.get("nonfinite")
         }
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
@@ -104,9 +109,24 @@ class Delivery:
         """After the block, whatever happens in it, close the writers and forget them."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._writers.clear)
-            for writer in self._writers:
+            for writer in [] if self._forked() else self._writers:
                 stack.callback(writer.close)
             yield
+
+    def _forked(self) -> bool:
+        """Whether this is a fork's child, in which the trackers' threads are missing.
+
+        A writer's lock or queue would be waited for without end, and a response would remove the
+        checkpoints of the training.
+        """
+        forked = os.getpid() != self._process
+        if forked and not self._said_forked:
+            self._said_forked = True
+            _log.warning(
+                "this process was forked from the one that made the monitor and writes nothing; "
+                "make the monitor in the process that trains."
+            )
+        return forked
 
     def _check_optional(self, report: Report) -> None:
         unknown = sorted(self.judge.optional - report.latents.keys())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import require_count
+from ..arguments import checked_name, require_count
 from ..report import Alert, Report
 from .about import about
 from .base import Writer, histograms, histograms_due
@@ -50,6 +50,7 @@ class TensorBoardWriter(Writer):
         prefix: str = "collapse",
     ) -> None:
         require_count("histogram_every", histogram_every, at_least=1)
+        checked_name("prefix", prefix)
         self._folder = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
         self.in_background = self._folder is not None
         if self._folder is None and not hasattr(target, "add_histogram_raw"):
