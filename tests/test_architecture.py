@@ -13,7 +13,7 @@ PACKAGE = Path(collapse_logging.__file__).parent
 
 FLOORS = (
     {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook"}
-    | {"terminal"},
+    | {"terminal", "outputs", "paths", "traced"},
     {"statistics", "cells", "measures", "pairs", "snapshot"},
     {"rules", "levels", "alerts", "writers"},
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"},
