@@ -139,7 +139,8 @@ class CollapseMonitor:
         Raises:
             ValueError: a path that no module has, with the candidates.
         """
-        before, self._capture = self._capture, Capture(model, latents, self._window.observe)
+        window, before = self._window, self._capture
+        self._capture = Capture(model, latents, window.observe, window.grow)
         if before is not None:
             before.remove()
         return self

@@ -92,6 +92,11 @@ class Window:
             self._absorb(name, gathered, ready or list(gathered.pending))
         gathered.pending.append(observation)
 
+    def grow(self, name: str, growth: Tensor) -> None:
+        """Add a micro-batch's growth, ``[units]``, that a compiled graph has summed up itself."""
+        if name in self._latents:
+            self._latents[name].statistics.add_own_growth(growth)
+
     def end_step(
         self, loss: Tensor | float | None, frequency: int, beta: Tensor | float | None = None
     ) -> None:
