@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,12 @@ class Delivery:
         self._process = os.getpid()
         self._said_forked = False
 
-    def send(self, window: Window, step: int, spent: Callable[[], Mapping[str, float]]) -> None:
+    def send(self, window: Window, step: int) -> None:
         """Start the copy of a window and reset it; while two are under way it goes on and merges.
 
         Args:
             window: what was gathered.
             step: training step at which it ends.
-            spent: gives the run's own measures of what watching cost in this window.
         """
         device = window.latents.device
         if device is not None and device.type != "meta":
@@ -60,7 +59,7 @@ class Delivery:
             if not self.transfer.ready():
                 return
             vector, layout = window.pack()
-            self.transfer.send(vector, (layout, step, window.steps, spent()))
+            self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
         window.reset()
         for name in self._unread:
             window.latents.read_by_element(name)

@@ -13,7 +13,7 @@ PACKAGE = Path(collapse_logging.__file__).parent
 
 FLOORS = (
     {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook", "budget"}
-    | {"terminal", "files"},
+    | {"terminal", "files", "outputs", "paths", "traced"},
     {"statistics", "cells", "measures", "pairs", "snapshot", "losses", "observation"}
     | {"shifts", "plain", "batch_sums", "side_by_side", "latents"},
     {"rules", "levels", "alerts", "writers"},
