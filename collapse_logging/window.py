@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import require_count
+from .arguments import checked_count
 from .budget import Budget
 from .latents import Gathered, Latents
 from .losses import Losses
@@ -47,12 +47,10 @@ class Window:
     def __init__(
         self, frequency: int, observe_every: int | None = None, max_rows: int | None = None
     ) -> None:
-        if max_rows is not None:
-            require_count("max_rows", max_rows, at_least=1)
         self.frequency = frequency
         self.budget = Budget(observe_every)
         self.steps = 0
-        self.latents = Latents(max_rows)
+        self.latents = Latents(checked_count("max_rows", max_rows))
         self.probed: Mapping[str, Tensor] = {}
         self._losses = Losses()
         self._beta: Tensor | float = math.nan
