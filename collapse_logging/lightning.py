@@ -65,13 +65,11 @@ class PosteriorCollapseDetector(_Callback):
         probe: takes a batch and gives each sample's reconstruction loss through the model; or the
             name of the module's method that does. Then the decoder is asked whether it uses z.
         language: of alerts and verdict, ``"en"`` or ``"zh"``; None: the environment's.
-        observe_every: every which step is observed; None: as few as cost 0.5 % of the step.
-        max_rows: rows of a batch that are read at most; None: all.
+        observe_every, max_rows: see :class:`CollapseMonitor`.
         name: first part of every tag; two detectors on one Trainer need two names.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong type or out of its range; at the start of
-            training, a module path that does not exist.
+        TypeError, ValueError: a wrong argument; when training starts, a path that no module has.
     """
 
     def __init__(
@@ -154,7 +152,7 @@ class PosteriorCollapseDetector(_Callback):
     def check_frequency(self, steps: int) -> None:
         require_count("check_frequency", steps, at_least=1)
         self._check_frequency = operator.index(steps)
-        if self.monitor is not None:
+        if self.monitor:
             self.monitor.check_frequency = steps
 
     def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
