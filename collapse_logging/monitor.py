@@ -15,6 +15,7 @@ from .arguments import require_count
 from .budget import Budget
 from .capture import Capture, Latents
 from .delivery import Delivery
+from .handshake import world
 from .losses import check_scalar
 from .posterior import Posterior, observed
 from .probe import Loss, Probe
@@ -50,6 +51,7 @@ class CollapseMonitor:
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
+        across_ranks: judge what all ranks see together; False, for uneven steps: each its own.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of its range.
@@ -75,6 +77,7 @@ class CollapseMonitor:
         log_dir: str | Path | None = None,
         verbose: bool = True,
         strict: bool = False,
+        across_ranks: bool = True,
     ) -> None:
         overrides = {
             "kl_threshold": kl_threshold,
@@ -87,7 +90,8 @@ class CollapseMonitor:
         self.rules = resolve_rules(rules, overrides)
         self._check_frequency = self.rules.check_frequency
         judge = Judge(self.rules, optional, language)
-        self._delivery = Delivery(judge, complete(writers, log_dir, verbose), responses, strict)
+        kept = complete(writers, log_dir, verbose)
+        self._delivery = Delivery(judge, kept, responses, strict, across_ranks)
         self._window = Window(max_rows)
         self._budget = Budget(observe_every)
         self._probe = None if probe is None else Probe(probe, strict)
@@ -130,7 +134,7 @@ class CollapseMonitor:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
         with self._budget:
-            if self._observes:
+            if self._budget.observes(self._window.steps, self.check_frequency):
                 posterior = observed(name, mean, log_variance, mask)
                 self._window.latents.observe(name, posterior, mask)
 
@@ -182,24 +186,22 @@ class CollapseMonitor:
             step = self._step + 1 if step is None else step
             require_count("step", step, at_least=0)
             self.settle()
+            ranks = self._delivery.meet(self._window, self._step, self.check_frequency)
             self._step = operator.index(step)
-            self._window.end_step(reconstruction_loss, self.check_frequency, beta)
+            with ranks.guarded():
+                self._window.end_step(reconstruction_loss, self.check_frequency, beta)
             checks, rows = self._window.steps >= self.check_frequency, self._window.latents.rows
             if checks:
                 if self._probe and self._delivery.judge.wants_probe:
                     self._window.probed = self._probe.ask(self._capture, batch)
-                self._delivery.send(self._window, self._step, self._budget.spent)
+                self._delivery.send(self._window, self._step, self._budget)
             report = self._delivery.arrived()
         self._budget.end_step(checks or report is not None, rows, self.check_frequency)
         return report
 
     def flush(self) -> Report | None:
-        """Check what is left over, wait for it, and return the latest report."""
-        self._delivery.arrived(wait=True)  # so that the transfer takes what is left over
-        if self._window.steps:
-            self._delivery.send(self._window, self._step, self._budget.spent)
-        self._delivery.arrived(wait=True)
-        return self.report
+        """Check what is left over (not on several ranks), and return the latest report."""
+        return self._delivery.flush(self._window, self._step, self._budget)
 
     def close(self) -> None:
         """Deliver what is pending, take the hooks off, close the writers and forget them."""
@@ -214,6 +216,8 @@ class CollapseMonitor:
 
     def __exit__(self, *raised: object) -> None:
         """Close; an exception of the user's passes through as it is."""
+        if raised[1] is not None:
+            self._delivery.ranks.leave()
         try:
             self.close()
         except Exception:
@@ -223,27 +227,22 @@ class CollapseMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
-        self._delivery.arrived(wait=True)
-        judge, window = self._delivery.judge.state_dict(), self._window.state_dict()
-        about = {"step": self._step, "observe_every": self._budget.chosen}
-        return {"version": _STATE_VERSION, **about, "window": window, "judge": judge}
+        delivered = self._delivery.state_dict()  # first: what it delivers may end with a save
+        about = {"step": self._step, "observe_every": self._budget.chosen, "rank": world()[0]}
+        window = self._window.state_dict()
+        return {"version": _STATE_VERSION, **about, "window": window, **delivered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
         if state.get("version") != _STATE_VERSION:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
-        self._step, self._delivery.transfer = int(state["step"]), None
-        self._budget.chosen = state["observe_every"]
-        self._window.load_state_dict(state["window"])
-        self._delivery.judge.load_state_dict(state["judge"])
-
-    @property
-    def _observes(self) -> bool:
-        return self._budget.observes(self._window.steps, self.check_frequency)
+        self._step, self._budget.chosen = int(state["step"]), state["observe_every"]
+        self._window.load_state_dict(state["window"], state.get("rank", 0) == world()[0])
+        self._delivery.load_state_dict(state, self._step)
 
     def _take(self, name: str, posterior: Posterior) -> None:
         """What the hooks of :meth:`watch` see."""
         with self._budget:
-            if self._observes:
+            if self._budget.observes(self._window.steps, self.check_frequency):
                 self._window.latents.observe(name, posterior)

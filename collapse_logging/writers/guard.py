@@ -58,6 +58,15 @@ class GuardedWriter(Writer):
             self._failures = 0
             _log.warning("%s works again, at step %d.", self._name, report.step)
 
+    def resume(self, step: int) -> None:
+        """As the writer does."""
+        self._attempt(lambda: self.writer.resume(step), "when the run was resumed")
+
+    def flush(self) -> None:
+        """As the writer does, unless it was dropped."""
+        if self._failures < _MOST_FAILURES:
+            self._attempt(self.writer.flush, "when it was flushed")
+
     def close(self) -> None:
         """As the writer does, even when it was dropped: it may hold a file."""
         self._attempt(self.writer.close, "when it was closed")

@@ -93,6 +93,16 @@ class TensorBoardWriter(Writer):
             raise
         self._write_dashboard(list(report.latents))
 
+    def resume(self, step: int) -> None:
+        """Have TensorBoard forget what a killed session wrote later, in a folder of our own."""
+        if self._folder is not None:
+            self._writer = _summary_writer(self._folder, step + 1)
+
+    def flush(self) -> None:
+        """To the disk, where a queue and minutes lie between."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def close(self) -> None:
         """Draw the last check if it was not due, flush, and close what is our own."""
         if self._writer is None:
@@ -197,7 +207,7 @@ def _is_torchs(writer: Any) -> bool:
     return any(kind.__module__.startswith("torch.utils.tensorboard") for kind in type(writer).mro())
 
 
-def _summary_writer(log_dir: Any) -> Any:
+def _summary_writer(log_dir: Any, purge_step: int | None = None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -206,4 +216,4 @@ def _summary_writer(log_dir: Any) -> Any:
             "pip install 'collapse-logging[tensorboard]'."
         ) from error
     # a long queue: the default of ten makes the training wait for a slow file system
-    return SummaryWriter(str(log_dir), max_queue=1000)
+    return SummaryWriter(str(log_dir), purge_step=purge_step, max_queue=1000)
