@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch.distributed", "collapse_logging", "tests.parts"])
+_context.set_forkserver_preload(["pytorch_lightning", "tests.lightning.parts", "tests.parts"])
 
 
 def on_ranks(

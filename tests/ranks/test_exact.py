@@ -12,7 +12,6 @@ from torch import Tensor
 
 from collapse_logging import CollapseMonitor, Report
 
-from .. import oracle
 from .processes import on_ranks
 
 FREQUENCY, STEPS = 4, 12
