@@ -112,10 +112,16 @@ class KeepLastHealthy(CheckResponse):
         return {"checkpoint": name, "kept_at": self._kept_at, "alarm_step": self._alarm_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the file, if it is still there."""
-        name = state["checkpoint"]
-        self.checkpoint = Path(name) if name and os.path.exists(name) else None
+        """Continue with the file, whatever a session that was killed has done to it since."""
         self._kept_at, self._alarm_step = int(state["kept_at"]), int(state["alarm_step"])
+        self.checkpoint = Path(state["checkpoint"]) if state["checkpoint"] else None
+        if self.checkpoint is None or not self._owner or self.checkpoint.exists():
+            return
+        if (renamed := _final(self.checkpoint)).exists():
+            os.replace(renamed, self.checkpoint)
+            return
+        later = self.checkpoint.parent.glob("last_healthy_step_*.ckpt")
+        self.checkpoint = max(later, key=os.path.getmtime, default=None)
 
     def checkpoint_after(self, report: Report) -> Path | None:
         """At red the file under its final name."""

@@ -95,8 +95,16 @@ class TensorBoardWriter(Writer):
 
     def resume(self, step: int) -> None:
         """Have TensorBoard forget what a killed session wrote later, in a folder of our own."""
-        if self._folder is not None:
-            self._writer = _summary_writer(self._folder, step + 1)
+        if self._folder is None or self._writer is None:
+            return
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        # as SummaryWriter(purge_step=...) does, which is not known when the writer is made
+        for event in (
+            Event(file_version="brain.Event:2"),
+            Event(session_log=SessionLog(status=SessionLog.START)),
+        ):
+            self._writer._get_file_writer().add_event(event, step + 1)
 
     def flush(self) -> None:
         """To the disk, where a queue and minutes lie between."""
@@ -207,7 +215,7 @@ def _is_torchs(writer: Any) -> bool:
     return any(kind.__module__.startswith("torch.utils.tensorboard") for kind in type(writer).mro())
 
 
-def _summary_writer(log_dir: Any, purge_step: int | None = None) -> Any:
+def _summary_writer(log_dir: Any) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -216,4 +224,4 @@ def _summary_writer(log_dir: Any, purge_step: int | None = None) -> Any:
             "pip install 'collapse-logging[tensorboard]'."
         ) from error
     # a long queue: the default of ten makes the training wait for a slow file system
-    return SummaryWriter(str(log_dir), purge_step=purge_step, max_queue=1000)
+    return SummaryWriter(str(log_dir), max_queue=1000)

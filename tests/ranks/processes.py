@@ -15,8 +15,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["pytorch_lightning", "tests.lightning.parts", "tests.parts"])
+context = multiprocessing.get_context("forkserver")
+"""Children are forked from a server that has imported torch and Lightning once."""
+
+context.set_forkserver_preload(["pytorch_lightning", "tests.lightning.parts", "tests.parts"])
 
 
 def on_ranks(
@@ -33,7 +35,7 @@ def on_ranks(
     folder = folder / f"ranks-{time.monotonic_ns()}"
     folder.mkdir()
     processes = [
-        _context.Process(target=_run, args=(target, rank, ranks, store.port, folder, given))
+        context.Process(target=_run, args=(target, rank, ranks, store.port, folder, given))
         for rank in range(ranks)
     ]
     for process in processes:
