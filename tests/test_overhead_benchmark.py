@@ -15,10 +15,10 @@ from benchmarks.overhead.blocks import (
     order,
     paired_ratio,
 )
-from benchmarks.overhead.figures import memory_growth, own_seconds, own_share
+from benchmarks.overhead.figures import WALL, memory_growth, own_seconds, own_share
 from benchmarks.overhead.metrics import TorchMetrics
 from benchmarks.overhead.targets import MET, SHORT, UNKNOWN
-from benchmarks.overhead.training import Size, Training
+from benchmarks.overhead.training import Size
 from benchmarks.overhead.watchers import TEN, Manual, moments_of, ten_numbers
 
 from .parts import gaussian, recorded
@@ -36,23 +36,23 @@ def test_a_round_is_played_forwards_and_back():
 
 
 def test_a_round_is_the_sum_of_its_two_blocks():
-    """Each arm has one row a round, of wall, processor and own time."""
-    blocks = [Block(2.0**i, 1.0, 0.1 * i) for i in range(8)]
+    """Each arm has one row a round, of whole and own time."""
+    blocks = [Block(2.0**i, 1.0, 0.1 * i, 0.0) for i in range(8)]
     found = by_round(order("AB", 2), blocks)
-    np.testing.assert_allclose(found["A"], [[1 + 8, 2, 0.3], [32 + 64, 2, 1.1]])
-    np.testing.assert_allclose(found["B"], [[2 + 4, 2, 0.3], [16 + 128, 2, 1.1]])
+    np.testing.assert_allclose(found["A"], [[1 + 8, 2, 0.3, 0], [32 + 64, 2, 1.1, 0]])
+    np.testing.assert_allclose(found["B"], [[2 + 4, 2, 0.3, 0], [16 + 128, 2, 1.1, 0]])
 
 
 def test_a_block_that_is_missing_is_noticed():
     """A block too few is an error, not a shift of all that follow."""
     with pytest.raises(ValueError, match="expected 4 blocks, .* got 3"):
-        by_round(order("AB", 1), [Block(1.0, 1.0, 0.0)] * 3)
+        by_round(order("AB", 1), [Block(1.0, 1.0, 0.0, 0.0)] * 3)
 
 
 def test_a_machine_that_slows_down_changes_no_ratio():
     """A steady drift is the same for every arm of a round."""
     played = order("ABC", 10)
-    drift = [Block(1.0 + 0.1 * i, 1.0, 0.0) for i in range(len(played))]
+    drift = [Block(1.0 + 0.1 * i, 1.0, 0.0, 0.0) for i in range(len(played))]
     found = by_round(played, drift)
     for arm in "BC":
         assert paired_ratio(found[arm][:, 0], found["A"][:, 0]) == pytest.approx((1.0, 1.0, 1.0))
@@ -93,10 +93,15 @@ def test_a_bootstrap_interval_is_as_wide_as_theory_says():
 
 
 def test_own_time_is_read_against_the_rest():
-    """One part in eleven that is our own is ten per cent of the step."""
-    assert own_share([[1.1, 1.0, 0.1]] * 4).value == pytest.approx(0.1)
-    given = {"steps": 50, "arms": {"ours": [[1.0, 1.0, 0.1], [1.0, 1.0, 0.4]]}}
-    assert own_seconds(given, "ours") == pytest.approx(0.005)
+    """One part in eleven that is our own is ten per cent of the step, less what the clock takes."""
+    figures, nothing = [[1.1, 0.55, 0.1, 0.05], [2.2, 1.02, 0.2, 0.02]], np.zeros((2, 4))
+    assert own_share(figures, nothing, WALL).value == pytest.approx(0.1)
+    assert own_share(figures, nothing).value == pytest.approx((0.1 + 0.02) / 2)
+    clock = nothing + [0.0, 0.0, 0.0, 0.01]
+    assert own_share(figures, clock).value == pytest.approx((0.08 + 0.01) / 2)
+    given = {"steps": 10, "arms": {"ours": figures, "control": clock}}
+    assert own_seconds(given, "ours", WALL) == pytest.approx(0.015)
+    assert own_seconds(given, "ours") == pytest.approx(0.0025)
 
 
 # --- arms ---
@@ -131,24 +136,27 @@ def test_torchmetrics_sees_the_whole_window():
 
 def test_the_manuals_figure_is_drawn_every_500_steps(tmp_path):
     """Ten checks a figure, written to the folder."""
-    training, watcher = Training(TINY), Manual(tmp_path)
-    training.block(watcher, 499)
-    assert not list(tmp_path.iterdir())
-    training.block(watcher, 501)
+    watcher, drawn_after = Manual(tmp_path), []
+    for step in range(1, 1001):
+        watcher.observe({"z": gaussian((4, 3), step)}, torch.ones(()))
+        watcher.step()
+        if len(list(tmp_path.iterdir())) > len(drawn_after):
+            drawn_after.append(step)
+    assert drawn_after == [500, 1000]
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["monitoring_plot_step_1000.png", "monitoring_plot_step_500.png"]
-    assert len(watcher._history["z0: KL divergence"]) == 20
+    assert len(watcher._history["z: KL divergence"]) == 20
 
 
 def test_a_row_for_each_way_of_watching(monkeypatch):
     """A size of the grid gives four rows, which share the arms that watch nothing."""
     monkeypatch.setattr(grid, "WARM_UP", 10)
     told = []
-    rows = grid.rows(TINY, 2, told.append)
+    rows = grid.rows(TINY, 1, told.append)
     ways = [(row["observe_every"], row["writer"]) for row in rows]
     assert ways == list(grid.ARMS)
     for row in rows:
-        assert np.shape(row["watched"]) == np.shape(row["control"]) == (2, 3)
+        assert np.shape(row["watched"]) == np.shape(row["control"]) == (1, 4)
         assert row["without"] == rows[0]["without"]
         assert np.all(np.array(row["watched"]) > 0)
     assert told == ["grid: batch 8, 2 latents of 3 units"]
@@ -158,7 +166,7 @@ def test_all_arms_are_in_one_trainer():
     """A real fit gives each arm its rounds, the first one left out."""
     found = baselines.baselines(lambda what: None, TINY, rounds=2, steps=3)
     assert list(found["arms"]) == ["without", *tables.NAMES]
-    assert {np.shape(figures) for figures in found["arms"].values()} == {(2, 3)}
+    assert {np.shape(figures) for figures in found["arms"].values()} == {(2, 4)}
     assert found["steps"] == 6
 
 
@@ -200,7 +208,7 @@ def test_the_committed_tables_are_of_the_committed_figures(name):
 def test_the_tables_say_on_what_it_was_measured():
     """Processor, cores, threads, torch and date are in each."""
     for name, text in tables.documents(RESULT).items():
-        about = (RESULT["soak"] if name == "soak" else RESULT)["machine"]
+        about = RESULT["machines"]["grid" if name == "targets" else name]
         for key in ("date", "processor", "torch"):
             assert about[key] in text, (name, key)
         assert f"{about['cores']} cores, 1 thread" in text
@@ -235,12 +243,16 @@ def test_growth_is_from_the_first_count_to_the_last():
 
 def test_new_figures_replace_their_part_only(tmp_path):
     """A part that is measured again leaves the others as they are."""
-    tables.write(RESULT, tmp_path)
+    (tmp_path / "result.json").write_text(json.dumps(RESULT))
     soak = RESULT["soak"] | {"seconds": 1.0}
-    tables.write({"soak": soak}, tmp_path)
+    about = RESULT["machines"]["soak"] | {"processor": "another"}
+    tables.write({"soak": soak}, about, tmp_path)
     kept = json.loads((tmp_path / "result.json").read_text())
-    assert kept == RESULT | {"soak": soak}
-    assert " 1 seconds" in (tmp_path / "soak.md").read_text()
+    assert kept == RESULT | {"soak": soak, "machines": RESULT["machines"] | {"soak": about}}
+    text = (tmp_path / "soak.md").read_text()
+    assert " 1 seconds" in text
+    assert "another" in text
+    assert "another" not in (tmp_path / "grid.md").read_text()
 
 
 def rows_of(table):

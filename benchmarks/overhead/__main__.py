@@ -28,20 +28,21 @@ def main() -> int:
 
         print("written:", draw())
         return 0
-    new = run(given.only) if given.command == "run" else {}
-    print("written:", *tables.write(new))
+    if given.command == "run":
+        run(given.only)
+    print("written:", *tables.write({}))
     return 0
 
 
-def run(only: str | None = None) -> dict[str, object]:
-    """Measure all parts, or one."""
+def run(only: str | None = None) -> None:
+    """Measure all parts, or one; each is kept as soon as it is there."""
     from .baselines import baselines
     from .counts import counts
     from .grid import grid
     from .machine import machine
 
     torch.set_num_threads(1)
-    found: dict[str, object] = {"machine": machine()}
+    about = machine()
     start = time.perf_counter()
 
     def tell(what: str) -> None:
@@ -50,9 +51,8 @@ def run(only: str | None = None) -> dict[str, object]:
     measures = {"counts": counts, "grid": grid, "baselines": baselines}
     for name in PARTS:
         if only in (None, name):
-            found[name] = measures[name](tell)
+            tables.write({name: measures[name](tell)}, about)
     tell("done")
-    return found
 
 
 if __name__ == "__main__":

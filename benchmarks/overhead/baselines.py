@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from collapse_logging import CollapseMonitor
 from collapse_logging.writers import TensorBoardWriter
 
-from .blocks import Block, by_round, order
+from .blocks import Block, Stopwatch, by_round, order
 from .grid import CONTROL, WITHOUT, plain
 from .metrics import TorchMetrics
 from .training import Model, Size, batches
@@ -46,7 +46,7 @@ class Watched(pl.LightningModule):
             "self.log": SelfLog(self.log),
             "torchmetrics": TorchMetrics(),
         }
-        self.own = 0.0
+        self.spent = Stopwatch()
 
     @property
     def watcher(self) -> Watcher:
@@ -56,16 +56,14 @@ class Watched(pl.LightningModule):
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         """The loss; the watcher is told the posteriors."""
         loss, reconstruction, posteriors = self.model(batch)
-        start = time.perf_counter()
-        self.watcher.observe(posteriors, reconstruction)
-        self.own += time.perf_counter() - start
+        with self.spent:
+            self.watcher.observe(posteriors, reconstruction)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Tensor, index: int) -> None:
         """The watcher is told the end of the step."""
-        start = time.perf_counter()
-        self.watcher.step()
-        self.own += time.perf_counter() - start
+        with self.spent:
+            self.watcher.step()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""
@@ -91,9 +89,9 @@ class Clock(pl.Callback):
     def _end(self, module: Watched) -> None:
         if self._started is not None:
             wall, processor = self._started
-            now = time.perf_counter() - wall, time.process_time() - processor
-            self.blocks.append(Block(*now, module.own))
-        module.own = 0.0
+            whole = time.perf_counter() - wall, time.process_time() - processor
+            self.blocks.append(Block(*whole, module.spent.wall, module.spent.processor))
+        module.spent = Stopwatch()
 
 
 def baselines(

@@ -24,6 +24,7 @@ from collapse_logging import CollapseMonitor
 from collapse_logging.report import Report
 from collapse_logging.writers import MemoryWriter, TensorBoardWriter, Writer
 
+from .blocks import Stopwatch
 from .training import Size, Training
 from .watchers import Nobody, Ours
 
@@ -97,8 +98,8 @@ def is_bit_identical(steps: int = 120) -> bool:
     return all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
 
 
-def emission(checks: int = 200, latents: int = 1, units: int = 32) -> list[float]:
-    """Seconds of the training thread in TensorBoard's writer, one a check.
+def emission(checks: int = 200, latents: int = 1, units: int = 32) -> list[tuple[float, float]]:
+    """Seconds of the training thread in TensorBoard's writer at each check, ``(processor, wall)``.
 
     The reports are a real training's. The writer's first check, which writes the dashboard, is
     among them, and so are those with histograms and the map.
@@ -108,12 +109,13 @@ def emission(checks: int = 200, latents: int = 1, units: int = 32) -> list[float
     with tempfile.TemporaryDirectory() as folder:
         writer = TensorBoardWriter(Path(folder))
         for report in reports:
-            start = time.perf_counter()
-            writer.write(report)
-            seconds.append(time.perf_counter() - start)
+            spent = Stopwatch()
+            with spent:
+                writer.write(report)
+            seconds.append((round(spent.processor, 6), round(spent.wall, 6)))
             time.sleep(0.002)  # TensorBoard's own thread writes while the training trains
         writer.close()
-    return [round(value, 6) for value in seconds]
+    return seconds
 
 
 def _reports(checks: int, latents: int, units: int) -> list[Report]:
@@ -137,19 +139,20 @@ def slow_writer(steps: int = 10) -> float:
     """The longest call of the monitor in a training whose writer takes 0.2 s at each check."""
     watcher = Ours(CollapseMonitor([Slow()], check_frequency=2, verbose=False))
     training = Training(Size(batch=8, units=4, latents=1, hidden=8))
-    longest = max(training.step(watcher) for _ in range(steps))
+    longest = max(training.block(watcher, 1).own for _ in range(steps))
     watcher.close()
     return round(longest, 6)
 
 
 _IMPORT = (
-    "import time; begin = time.perf_counter(); import torch, numpy; middle = time.perf_counter(); "
-    "import collapse_logging; print(middle - begin, time.perf_counter() - middle)"
+    "import time, torch, numpy; clocks = time.process_time, time.perf_counter; "
+    "start = [clock() for clock in clocks]; import collapse_logging; "
+    "print(*(clock() - begin for clock, begin in zip(clocks, start)))"
 )
 
 
-def import_seconds(times: int = 9) -> list[list[float]]:
-    """Of fresh interpreters: seconds for torch and numpy, and for the package after them."""
+def import_seconds(times: int = 7) -> list[list[float]]:
+    """Seconds for the package after torch and numpy, ``(processor, wall)`` a fresh interpreter."""
     found = []
     for _ in range(times):
         done = subprocess.run(

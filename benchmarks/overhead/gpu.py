@@ -14,7 +14,7 @@ import torch
 
 from . import gpu_parts as parts
 from .blocks import paired_ratio
-from .figures import own_share
+from .figures import WALL, own_share
 from .machine import line, machine
 from .tables import RESULTS, ratio, share
 from .training import Size
@@ -129,7 +129,7 @@ def _row(row: dict[str, Any]) -> str:
     step = 1e3 * float(without.mean()) / (2 * parts.BLOCK)
     cells = [str(row[key]) for key in ("batch", "units", "latents")]
     cells += ["compiled" if row["compiled"] else "eager", f"{step:.1f}"]
-    cells += [share(own_share(row["figures"]["ours"]))]
+    cells += [share(own_share(row["figures"]["ours"], row["figures"]["control"], WALL))]
     cells += [ratio(paired_ratio(seconds[n], without)) for n in ("ours", "item", "control")]
     return "| " + " | ".join(cells) + " |"
 

@@ -16,6 +16,7 @@ from collapse_logging import CollapseMonitor
 from collapse_logging.report import Report
 from collapse_logging.writers import MemoryWriter
 
+from .blocks import Stopwatch
 from .counts import EVERY_STEP, live_bytes
 from .grid import BLOCK, in_turns
 from .training import Size, Training
@@ -90,7 +91,7 @@ def profiled(training: Training, watcher: Watcher, steps: int, device: str) -> d
     kinds += [ProfilerActivity.CUDA] if device.startswith("cuda") else []
     with profile(activities=kinds) as found:
         for _ in range(steps):
-            training.step(watcher)
+            training.step(watcher, Stopwatch())
     # key_averages builds a tree of all events first: minutes for what is only counted here
     assert found.profiler is not None
     assert found.profiler.kineto_results is not None
@@ -188,7 +189,7 @@ def lags(size: Size, device: str, checks: int = 20) -> list[int]:
     watcher = Ours(monitor)
     for step in range(1, 10 * checks + 1):
         before = monitor.report
-        training.step(watcher)
+        training.step(watcher, Stopwatch())
         if monitor.report is not None and monitor.report is not before:
             found.append(step - monitor.report.step)
     watcher.close()

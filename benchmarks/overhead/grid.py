@@ -69,7 +69,7 @@ def watchers() -> Iterator[dict[str, Watcher]]:
 def in_turns(
     training: Training, arms: dict[str, Watcher], rounds: int, steps: int = BLOCK
 ) -> dict[str, list[list[float]]]:
-    """Each arm's seconds by round, ``[rounds, (wall, processor, own)]``, after its own warm-up.
+    """Each arm's seconds by round, a row of :class:`Block` each, after a warm-up.
 
     The warm-up is of one piece, so that a budget is measured as in a training that is watched
     throughout, and a multiple of the check's period.

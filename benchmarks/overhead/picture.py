@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .figures import own_seconds, own_share
-from .grid import WITHOUT
+from .figures import PROCESSOR, own_seconds, own_share
+from .grid import CONTROL, WITHOUT
 from .tables import RESULTS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "overhead.png"
@@ -44,9 +44,11 @@ def draw(path: Path = PICTURE) -> Path:
 
 
 def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     for row in rows:
-        step = 1e3 * np.median(np.array(row[WITHOUT])[:, 0]) / row["steps"]
-        found = 100 * np.array(own_share(row["watched"]))
+        step = 1e3 * np.median(np.array(row[WITHOUT])[:, PROCESSOR]) / row["steps"]
+        found = 100 * np.array(own_share(row["watched"], row[CONTROL]))
         budget = row["observe_every"] == "budget"
         axes.errorbar(
             step,
@@ -74,12 +76,16 @@ def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
         xlabel="a training step takes, ms",
         ylabel="own time, % of the step",
     )
-    _plain(axes, "Blue: with defaults. Grey: every step observed")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
+    _plain(axes, "Blue: with defaults. Grey: every step observed. Open: with TensorBoard")
 
 
 def _beside(axes: Any, given: dict[str, Any]) -> None:
     costs = {name: 1e6 * own_seconds(given, name) for name in _LABELS}
-    names = sorted(costs, key=costs.__getitem__, reverse=True)
+    names = sorted(costs, key=costs.__getitem__)
     values = [costs[name] for name in names]
     colours = [_OURS if name == "ours" else _OTHERS for name in names]
     bars = axes.barh([_LABELS[name] for name in names], values, color=colours, height=0.62)

@@ -92,11 +92,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         seen = soak(Path(folder), given.steps, max(1, given.steps * EVERY // STEPS))
     figures: dict[str, Any] = {
-        "machine": about,
         "seconds": round(time.perf_counter() - start, 1),
         "held": [list(row) for row in seen],
     }
-    print("written:", *tables.write({"soak": figures}))
+    print("written:", *tables.write({"soak": figures}, about))
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .figures import memory_growth, own_seconds, own_share
+from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share
 from .machine import line
 
 MET, SHORT, UNKNOWN = "met", "**falls short**", "not measured"
@@ -27,7 +27,7 @@ def targets(result: dict[str, Any]) -> str:
     lines = [
         "# Overhead: targets",
         "",
-        line(result["machine"]),
+        line(result["machines"]["grid"]),
         "",
         "| quantity | target | measured | |",
         "|---|---|---|---|",
@@ -60,18 +60,28 @@ def _elsewhere(result: dict[str, Any]) -> tuple[str, None]:
 
 def _default_cost(result: dict[str, Any]) -> tuple[str, bool]:
     rows = [row for row in result["grid"] if row["observe_every"] == "budget"]
-    shares = np.array([own_share(row["watched"]).value for row in rows])
+    shares, by_clock = (
+        np.array([own_share(row["watched"], row["control"], clock).value for row in rows])
+        for clock in (PROCESSOR, WALL)
+    )
     within = int((shares <= 0.005).sum())
     shown = (
-        f"own time {np.median(shares):.2%} at the median of {len(rows)} rows of the grid, "
-        f"{shares.min():.2%} to {shares.max():.2%}; {within} within the target"
+        f"processor time {np.median(shares):.2%} at the median of {len(rows)} rows of the grid, "
+        f"{shares.min():.2%} to {shares.max():.2%}, {within} of them within the target (by the "
+        f"clock {np.median(by_clock):.2%}, {by_clock.min():.2%} to {by_clock.max():.2%})"
     )
     return shown, within == len(rows)
 
 
 def _times_cheaper(result: dict[str, Any]) -> tuple[str, bool]:
-    ours, manual = (own_seconds(result["baselines"], name) for name in ("ours", "manual"))
-    shown = f"{manual / ours:.1f} times: {1e6 * manual:.0f} against {1e6 * ours:.0f} µs a step"
+    (ours, manual), by_clock = (
+        [own_seconds(result["baselines"], name, clock) for name in ("ours", "manual")]
+        for clock in (PROCESSOR, WALL)
+    )
+    shown = (
+        f"{manual / ours:.1f} times: {1e6 * manual:.0f} against {1e6 * ours:.0f} µs a step of "
+        f"processor time (by the clock {1e6 * by_clock[1]:.0f} against {1e6 * by_clock[0]:.0f})"
+    )
     return shown, manual >= 20 * ours
 
 
@@ -89,10 +99,11 @@ def _growth(result: dict[str, Any]) -> tuple[str, bool | None]:
 
 
 def _emission(result: dict[str, Any]) -> tuple[str, bool]:
-    seconds = 1e3 * np.array(result["counts"]["emission"])
+    seconds, by_clock = 1e3 * np.array(result["counts"]["emission"]).T
     shown = (
-        f"mean {seconds.mean():.2f} ms, median {np.median(seconds):.2f} ms of {len(seconds)} "
-        f"checks; the first, with the dashboard, {seconds[0]:.1f} ms; with histograms and map "
+        f"processor time mean {seconds.mean():.2f} ms, median {np.median(seconds):.2f} ms of "
+        f"{len(seconds)} checks (by the clock {by_clock.mean():.2f}, {np.median(by_clock):.2f}); "
+        f"the first, with the dashboard, {seconds[0]:.1f} ms; with histograms and map "
         f"{np.median(seconds[1:10]):.1f} ms"
     )
     return shown, bool(seconds.mean() <= 0.3)
@@ -109,10 +120,10 @@ def _bits(result: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _import(result: dict[str, Any]) -> tuple[str, bool]:
-    seconds = np.array(result["counts"]["import"])[:, 1]
+    seconds, by_clock = np.array(result["counts"]["import"]).T
     shown = (
-        f"median {np.median(seconds):.3f} s, least {seconds.min():.3f} s of {len(seconds)} "
-        "fresh interpreters"
+        f"processor time, median of {len(seconds)} fresh interpreters {np.median(seconds):.3f} s, "
+        f"least {seconds.min():.3f} s (by the clock {np.median(by_clock):.3f} s)"
     )
     return shown, bool(np.median(seconds) <= 0.15)
 

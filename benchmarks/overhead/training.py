@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import Block
+from .blocks import Block, Stopwatch
 from .watchers import Posteriors, Watcher
 
 _INPUTS = 784
@@ -85,28 +85,29 @@ class Training:
         self.data = batches(size, device)
         self.steps = 0
 
-    def step(self, watcher: Watcher) -> float:
-        """One step; the seconds that were spent in the watcher's own calls."""
+    def step(self, watcher: Watcher, spent: Stopwatch) -> None:
+        """One step; the watcher's own calls are timed."""
         x = self.data[self.steps % len(self.data)]
         self.steps += 1
         loss, reconstruction, posteriors = self.forward(x)
-        start = time.perf_counter()
-        watcher.observe(posteriors, reconstruction)
-        own = time.perf_counter() - start
+        with spent:
+            watcher.observe(posteriors, reconstruction)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        start = time.perf_counter()
-        watcher.step()
-        return own + time.perf_counter() - start
+        with spent:
+            watcher.step()
 
     def block(self, watcher: Watcher, steps: int) -> Block:
         """So many steps under one watcher."""
         self._wait()
+        spent = Stopwatch()
         wall, processor = time.perf_counter(), time.process_time()
-        own = sum(self.step(watcher) for _ in range(steps))
+        for _ in range(steps):
+            self.step(watcher, spent)
         self._wait()
-        return Block(time.perf_counter() - wall, time.process_time() - processor, own)
+        whole = time.perf_counter() - wall, time.process_time() - processor
+        return Block(*whole, spent.wall, spent.processor)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
