@@ -12,9 +12,10 @@ import collapse_logging
 PACKAGE = Path(collapse_logging.__file__).parent
 
 FLOORS = (
-    {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook"}
+    {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook", "budget"}
     | {"terminal"},
-    {"statistics", "cells", "measures", "pairs", "snapshot"},
+    {"statistics", "cells", "measures", "pairs", "snapshot", "losses", "observation"}
+    | {"shifts", "plain", "batch_sums", "side_by_side", "latents"},
     {"rules", "levels", "alerts", "writers"},
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"},
     {"monitor"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from ..arguments import checked_list
 from .base import Writer
 from .ledger import LedgerWriter
 from .lightning import LoggerWriter
@@ -32,7 +33,12 @@ __all__ = [
 def complete(
     given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
 ) -> list[Writer]:
-    """The writers given, with a ledger where there is a folder for it, and a log writer."""
+    """The writers given, with a ledger where there is a folder for it, and a log writer.
+
+    Raises:
+        TypeError: ``given`` is no list of writers.
+    """
+    checked_list(given, "writers", lambda writer: isinstance(writer, Writer))
     writers, kinds = list(given), {type(writer) for writer in given}
     boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
     folders = (w.log_dir for w in boards)
