@@ -153,12 +153,13 @@ def test_a_row_for_each_way_of_watching(monkeypatch):
     monkeypatch.setattr(grid, "WARM_UP", 10)
     told = []
     rows = grid.rows(TINY, 1, told.append)
-    ways = [(row["observe_every"], row["writer"]) for row in rows]
+    ways = [(row["observed"], row["writer"]) for row in rows]
     assert ways == list(grid.ARMS)
     for row in rows:
         assert np.shape(row["watched"]) == np.shape(row["control"]) == (1, 4)
         assert row["without"] == rows[0]["without"]
         assert np.all(np.array(row["watched"]) > 0)
+        assert row["every"] == 1 or row["observed"] == "budget"
     assert told == ["grid: batch 8, 2 latents of 3 units"]
 
 

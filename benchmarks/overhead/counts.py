@@ -35,24 +35,25 @@ SLOW = 0.2
 
 
 class Counted(TorchDispatchMode):
-    """Counts the operators that are dispatched, and those that wait for a value."""
+    """Counts what is dispatched: all, what computes (no view, no allocation), what waits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operators = 0
-        self.waits = 0
+        self.operators = self.kernels = self.waits = 0
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Count one and let it pass."""
         self.operators += 1
-        self.waits += function.overloadpacket.__name__ in WAITS
+        name = function.overloadpacket.__name__
+        self.kernels += not function.is_view and not name.startswith(("empty", "new_empty"))
+        self.waits += name in WAITS
         return function(*args, **(kwargs or {}))
 
 
 def operators(latents: int, steps: int = 4) -> dict[str, float]:
-    """Operators and waits that watching adds to a step that is observed and is no check."""
+    """What watching adds to a step that is observed and is no check."""
     counts = []
     for watcher in (Nobody(), Ours(CollapseMonitor(verbose=False, **EVERY_STEP))):
         training = Training(Size(batch=8, units=4, latents=latents, hidden=8))
@@ -61,10 +62,8 @@ def operators(latents: int, steps: int = 4) -> dict[str, float]:
             training.block(watcher, steps)
         counts.append(counted)
     without, watched = counts
-    return {
-        "operators": (watched.operators - without.operators) / steps,
-        "waits": (watched.waits - without.waits) / steps,
-    }
+    kinds = ("operators", "kernels", "waits")
+    return {kind: (getattr(watched, kind) - getattr(without, kind)) / steps for kind in kinds}
 
 
 def live_bytes() -> int:

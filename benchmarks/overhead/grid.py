@@ -28,7 +28,7 @@ WRITERS = ("none", "TensorBoard")
 ARMS = {ways: ", ".join(ways) for ways in product(OBSERVED, WRITERS)}
 BLOCK = CHECK_EVERY // 2
 """Steps of a block: the two of a round are one check, and hold each arm's share of it."""
-ROUNDS, WARM_UP = 10, 2 * CHECK_EVERY
+ROUNDS, WARM_UP = 6, 2 * CHECK_EVERY
 
 
 def grid(tell: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -41,18 +41,25 @@ def rows(size: Size, rounds: int, tell: Callable[[str], None]) -> list[dict[str,
     tell(f"grid: batch {size.batch}, {size.latents} latents of {size.units} units")
     with watchers() as arms:
         figures = in_turns(Training(size), arms, rounds)
+        every = {name: arms[name].every for name in ARMS.values()}
     about = {"batch": size.batch, "units": size.units, "latents": size.latents}
     base = {**about, "steps": 2 * BLOCK, WITHOUT: figures[WITHOUT], CONTROL: figures[CONTROL]}
     return [
-        {**base, "observe_every": observed, "writer": writer, "watched": figures[name]}
+        {
+            **base,
+            "observed": observed,
+            "every": every[name],
+            "writer": writer,
+            "watched": figures[name],
+        }
         for (observed, writer), name in ARMS.items()
     ]
 
 
 @contextmanager
-def watchers() -> Iterator[dict[str, Watcher]]:
+def watchers() -> Iterator[dict[str, Any]]:
     """Nobody twice, and a monitor for each way of watching; closed at the end."""
-    made: dict[str, Watcher] = {WITHOUT: Nobody(), CONTROL: Nobody()}
+    made: dict[str, Any] = {WITHOUT: Nobody(), CONTROL: Nobody()}
     with tempfile.TemporaryDirectory() as folder:
         for (observed, writer), name in ARMS.items():
             board = writer == "TensorBoard"

@@ -49,7 +49,7 @@ def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         step = 1e3 * np.median(np.array(row[WITHOUT])[:, PROCESSOR]) / row["steps"]
         found = 100 * np.array(own_share(row["watched"], row[CONTROL]))
-        budget = row["observe_every"] == "budget"
+        budget = row["observed"] == "budget"
         axes.errorbar(
             step,
             found[0],

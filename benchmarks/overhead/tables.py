@@ -69,7 +69,7 @@ def grid(result: dict[str, Any]) -> str:
         "is the ratio of two arms that both do nothing, that is, the noise. *Own* is the time "
         "spent in `observe` and `step`, checks and writers included, as share of the rest of the "
         "step: the sharper figure, in processor time and by the clock. Observed is every step with "
-        "all rows, or what the budget of 0.5 % allows.",
+        "all rows, or every k-th as the budget chooses (k in brackets).",
         "",
         "| batch | units | latents | step, ms | observed | writer | own, % of the step "
         "| own by the clock | time with / without | processor with / without | control |",
@@ -79,7 +79,7 @@ def grid(result: dict[str, Any]) -> str:
         without, control, watched = (np.array(row[k]) for k in (WITHOUT, CONTROL, "watched"))
         cells = [str(row[key]) for key in ("batch", "units", "latents")]
         cells += [f"{1e3 * np.median(without[:, PROCESSOR]) / row['steps']:.1f}"]
-        cells += [row["observe_every"], row["writer"]]
+        cells += [f"{row['observed']} ({row['every']})", row["writer"]]
         cells += [share(own_share(watched, control, clock)) for clock in (PROCESSOR, WALL)]
         cells += [ratio(paired_ratio(watched[:, i], without[:, i])) for i in (WALL, PROCESSOR)]
         cells += [ratio(paired_ratio(control[:, 0], without[:, 0]))]

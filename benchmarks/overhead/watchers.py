@@ -61,6 +61,12 @@ class Ours(Watcher):
             self.monitor.observe(name, mean, log_variance)
         self._reconstruction = reconstruction
 
+    @property
+    def every(self) -> int | None:
+        """Every which step is observed."""
+        chosen: int | None = self.monitor.state_dict()["observe_every"]
+        return chosen
+
     def step(self) -> None:
         """``monitor.step``."""
         self.monitor.step(reconstruction_loss=self._reconstruction)
