@@ -94,7 +94,7 @@ def _beside(axes: Any, given: dict[str, Any]) -> None:
     axes.set_xticks([])
     axes.tick_params(axis="y", length=0)
     axes.spines["bottom"].set_visible(False)
-    _plain(axes, "Own time a step, beside what people do instead")
+    _plain(axes, "Processor time a step, beside what people do instead")
 
 
 def _plain(axes: Any, title: str) -> None:
