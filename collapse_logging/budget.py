@@ -43,13 +43,14 @@ class Budget:
         self._window = [0.0, 0.0, 0]  # own time, all time, steps
         self._last_end = math.nan
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Budget:
         """Own time begins; within own time it goes on."""
         self._depth += 1
         if self._depth == 1:
             self._entered = perf_counter()
             if math.isnan(self._last_end):  # the first step began unseen
                 self._last_end = self._entered
+        return self
 
     def __exit__(self, *raised: object) -> None:
         """Own time ends."""

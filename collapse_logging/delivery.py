@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,15 @@ class Delivery:
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(checked_list(responses, "responses", callable))
         self._strict = strict
+        self._process = os.getpid()
+        self._said_forked = False
 
-    def send(self, window: Window, step: int, spent: Callable[[], Mapping[str, float]]) -> None:
+    def send(self, window: Window, step: int) -> None:
         """Start the copy of a window and reset it; while two are under way it goes on and merges.
 
         Args:
             window: what was gathered.
             step: training step at which it ends.
-            spent: gives the run's own measures of what watching cost in this window.
         """
         device = window.latents.device
         if device is not None and device.type != "meta":
@@ -57,7 +59,7 @@ class Delivery:
             if not self.transfer.ready():
                 return
             vector, layout = window.pack()
-            self.transfer.send(vector, (layout, step, window.steps, spent()))
+            self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
         window.reset()
         for name in self._unread:
             window.latents.read_by_element(name)
@@ -79,10 +81,12 @@ class Delivery:
             steps: training steps in it.
             spent: the run's own measures of what watching cost.
         """
+        if self._forked():
+            return False
         report = self.judge.report(snapshot, step, steps)
         report = replace(report, measures={**report.measures, **spent})
         self._unread |= {
-            n for n, latent in report.latents.items() if "nonfinite" in latent.measures
+            name for name, latent in report.latents.items() if latent.measures.get("nonfinite")
         }
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
@@ -104,9 +108,24 @@ class Delivery:
         """After the block, whatever happens in it, close the writers and forget them."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._writers.clear)
-            for writer in self._writers:
+            for writer in [] if self._forked() else self._writers:
                 stack.callback(writer.close)
             yield
+
+    def _forked(self) -> bool:
+        """Whether this is a fork's child, in which the trackers' threads are missing.
+
+        A writer's lock or queue would be waited for without end, and a response would remove the
+        checkpoints of the training.
+        """
+        forked = os.getpid() != self._process
+        if forked and not self._said_forked:
+            self._said_forked = True
+            _log.warning(
+                "this process was forked from the one that made the monitor and writes nothing; "
+                "make the monitor in the process that trains."
+            )
+        return forked
 
     def _check_optional(self, report: Report) -> None:
         unknown = sorted(self.judge.optional - report.latents.keys())

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from .arguments import checked_list, require_count
-from .capture import name_paths
+from .arguments import checked_list, checked_name, require_count
 from .messages import verdict
 from .monitor import CollapseMonitor
 from .namespaces import callback_base
+from .paths import name_paths
 from .report import Alert, Report
 from .rules import Rules, resolve_rules
 from .trainer import (
-    check_name,
     current_beta,
     find_probe,
     logged_loss,
@@ -116,7 +115,7 @@ class PosteriorCollapseDetector(_Callback):
         self.beta = beta
         self.probe = probe
         self.language = known_language(language)
-        self.name = check_name(name)
+        self.name = checked_name("name", name)
         self.monitor: CollapseMonitor | None = None
         self._check_frequency = self.rules.check_frequency
         self._writers = list(

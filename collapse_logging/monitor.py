@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .arguments import require_count
-from .budget import Budget
 from .capture import Capture, Latents
 from .delivery import Delivery
 from .losses import check_scalar
-from .posterior import Posterior, observed
+from .posterior import observed
 from .probe import Loss, Probe
 from .report import Report
 from .responses import Response
@@ -85,11 +84,9 @@ class CollapseMonitor:
             "early_stop_patience": early_stop_patience,
         }
         self.rules = resolve_rules(rules, overrides)
-        self._check_frequency = self.rules.check_frequency
         judge = Judge(self.rules, optional, language)
         self._delivery = Delivery(judge, complete(writers, log_dir, verbose), responses, strict)
-        self._window = Window(max_rows)
-        self._budget = Budget(observe_every)
+        self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
         self._step = 0
@@ -102,12 +99,12 @@ class CollapseMonitor:
     @property
     def check_frequency(self) -> int:
         """Training steps from one check to the next; may be set during training."""
-        return self._check_frequency
+        return self._window.frequency
 
     @check_frequency.setter
     def check_frequency(self, steps: int) -> None:
         require_count("check_frequency", steps, at_least=1)
-        self._check_frequency = operator.index(steps)
+        self._window.frequency = operator.index(steps)
 
     def observe(
         self,
@@ -129,8 +126,8 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        with self._budget:
-            if self._observes:
+        with self._window.budget:
+            if self._window.observes:
                 posterior = observed(name, mean, log_variance, mask)
                 self._window.latents.observe(name, posterior, mask)
 
@@ -144,7 +141,8 @@ class CollapseMonitor:
         Raises:
             ValueError: a path that no module has, with the candidates.
         """
-        before, self._capture = self._capture, Capture(model, latents, self._take)
+        before = self._capture
+        self._capture = Capture(model, latents, self._window.take, self._window.grow)
         if before is not None:
             before.remove()
         return self
@@ -176,28 +174,28 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
-        with self._budget:
+        with self._window.budget as budget:
             check_scalar("reconstruction_loss", reconstruction_loss)
             check_scalar("beta", beta)
             step = self._step + 1 if step is None else step
             require_count("step", step, at_least=0)
             self.settle()
             self._step = operator.index(step)
-            self._window.end_step(reconstruction_loss, self.check_frequency, beta)
-            checks, rows = self._window.steps >= self.check_frequency, self._window.latents.rows
+            self._window.end_step(reconstruction_loss, beta)
+            checks, rows = self._window.full, self._window.latents.rows
             if checks:
                 if self._probe and self._delivery.judge.wants_probe:
                     self._window.probed = self._probe.ask(self._capture, batch)
-                self._delivery.send(self._window, self._step, self._budget.spent)
+                self._delivery.send(self._window, self._step)
             report = self._delivery.arrived()
-        self._budget.end_step(checks or report is not None, rows, self.check_frequency)
+        budget.end_step(checks or report is not None, rows, self.check_frequency)
         return report
 
     def flush(self) -> Report | None:
         """Check what is left over, wait for it, and return the latest report."""
         self._delivery.arrived(wait=True)  # so that the transfer takes what is left over
         if self._window.steps:
-            self._delivery.send(self._window, self._step, self._budget.spent)
+            self._delivery.send(self._window, self._step)
         self._delivery.arrived(wait=True)
         return self.report
 
@@ -225,8 +223,8 @@ class CollapseMonitor:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
         self._delivery.arrived(wait=True)
         judge, window = self._delivery.judge.state_dict(), self._window.state_dict()
-        about = {"step": self._step, "observe_every": self._budget.chosen}
-        return {"version": _STATE_VERSION, **about, "window": window, "judge": judge}
+        about = {"version": _STATE_VERSION, "step": self._step}
+        return {**about, "window": window, "judge": judge}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
@@ -234,16 +232,5 @@ class CollapseMonitor:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
         self._step, self._delivery.transfer = int(state["step"]), None
-        self._budget.chosen = state["observe_every"]
         self._window.load_state_dict(state["window"])
         self._delivery.judge.load_state_dict(state["judge"])
-
-    @property
-    def _observes(self) -> bool:
-        return self._budget.observes(self._window.steps, self.check_frequency)
-
-    def _take(self, name: str, posterior: Posterior) -> None:
-        """What the hooks of :meth:`watch` see."""
-        with self._budget:
-            if self._observes:
-                self._window.latents.observe(name, posterior)

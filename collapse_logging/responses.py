@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
+from .files import move, save_whole
 from .report import Alert, Level, Report
 
 Response = typing.Callable[[Alert], None]
@@ -108,7 +109,7 @@ class KeepLastHealthy(CheckResponse):
             return
         if self.checkpoint is not None and self.checkpoint.exists():
             final = _final(self.checkpoint)
-            os.replace(self.checkpoint, final)
+            move(self.checkpoint, final)
             _log.warning("💾 the model from before the collapse is %s", final)
             self.checkpoint = None
             self._kept_at = -self._every
@@ -119,13 +120,8 @@ class KeepLastHealthy(CheckResponse):
 
     def _write(self, name: str) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
-        final, part = self.directory / name, self.directory / f".{name}.part"
-        try:
-            self._save(part)
-            os.replace(part, final)
-        finally:
-            part.unlink(missing_ok=True)
-        return final
+        save_whole(self.directory / name, self._save)
+        return self.directory / name
 
 
 def _confirms(alert: Alert) -> bool:

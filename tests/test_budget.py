@@ -159,7 +159,7 @@ def test_neither_is_anything_but_a_count(argument, value, error):
 def test_the_choice_is_part_of_the_state(clock):
     """A resumed run observes as often as the one that was stopped."""
     monitor, _ = recorded(check_frequency=50)
-    pass_steps(monitor._budget, clock, 30, own=0.1, training=10.0)
+    pass_steps(monitor._window.budget, clock, 30, own=0.1, training=10.0)
     resumed, _ = recorded(check_frequency=50)
     resumed.load_state_dict(monitor.state_dict())
-    assert resumed._budget.chosen == 2
+    assert resumed._window.budget.chosen == 2

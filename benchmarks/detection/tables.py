@@ -191,6 +191,7 @@ def _compared(scores: dict[str, Any]) -> list[str]:
 
 
 def table(scores: dict[str, Any], first: str) -> list[str]:
+    """Scores by name, a row each, under a first column of that title."""
     head = (
         f"| {first} | recall, orange | recall, red | false orange | false red | premature red "
         "| decoder ignores z, red | delay, share of the run | delay, late, steps | changes |"
@@ -230,6 +231,7 @@ def _truths(families: dict[str, dict[str, int]]) -> list[str]:
 
 
 def failures_table(rows: list[dict[str, Any]]) -> list[str]:
+    """What :func:`evaluate.failures` gave, a row each."""
     if not rows:
         return ["Nowhere."]
     lines = ["| what | training | truth | collapsed at | orange | red | steps |", "|---" * 7 + "|"]
