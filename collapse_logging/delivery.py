@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .report import Report
+from .report import MOST_LATENTS, Report
 from .responses import CheckResponse, Response, respond
 from .snapshot import Snapshot
 from .verdict import Judge
@@ -40,6 +40,7 @@ class Delivery:
         self._strict = strict
         self._process = os.getpid()
         self._said_forked = False
+        self._most_seen = 0
 
     def deliver(self, snapshot: Snapshot, step: int, steps: int) -> bool:
         """Judge a window and hand its report on; False if no latent was observed in it."""
@@ -54,6 +55,7 @@ class Delivery:
             self._check_optional(report)
             for writer in self._writers:
                 writer.open(self._settings())
+        self._check_many(report)
         self.report = report
         for writer in self._writers:
             writer.write(report)
@@ -93,6 +95,16 @@ class Delivery:
                 unknown,
                 sorted(report.latents),
             )
+
+    def _check_many(self, report: Report) -> None:
+        if len(report.latents) > MOST_LATENTS >= self._most_seen:
+            _log.warning(
+                "%d latents: trackers are given the first %d alone; levels and alerts are of all, "
+                "and the ledger has everything.",
+                len(report.latents),
+                MOST_LATENTS,
+            )
+        self._most_seen = len(report.latents)
 
     def _settings(self) -> dict[str, Any]:
         optional = sorted(self.judge.optional)

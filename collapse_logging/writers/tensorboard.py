@@ -15,7 +15,7 @@ import numpy as np
 from ..arguments import checked_name, require_count
 from ..report import Alert, Report
 from .about import about
-from .base import Writer, histograms, histograms_due
+from .base import Writer, histograms, histograms_due, shown_latents
 from .dashboard import growth_limits, write_dashboard
 from .information_map import InformationMap, palette, png
 from .tables import alerts_table
@@ -92,7 +92,7 @@ class TensorBoardWriter(Writer):
             if self._folder is not None:
                 self._writer, self._on_dashboard = None, []
             raise
-        self._write_dashboard(list(report.latents))
+        self._write_dashboard(list(shown_latents(report)))
 
     def close(self) -> None:
         """Draw the last check if it was not due, flush, and close what is our own."""
@@ -109,7 +109,7 @@ class TensorBoardWriter(Writer):
             self._writer.add_text(f"{self.prefix}/about", about(self._settings), report.step)
             self._settings = None
         self._write_scalars(report.scalars(self.prefix) | self._limits(report), report.step)
-        for name, latent in report.latents.items():
+        for name, latent in shown_latents(report).items():
             if "information" in latent.per_unit:
                 self._maps[name].add(latent.per_unit["information"], latent.level)
         self._undrawn = report
@@ -130,7 +130,7 @@ class TensorBoardWriter(Writer):
     def _limits(self, report: Report) -> dict[str, float]:
         """The band of the growth chart: TensorBoard draws it if its steps are growth's own."""
         limit, found = self._growth_limit, {}
-        for name, latent in report.latents.items():
+        for name, latent in shown_latents(report).items():
             if limit is not None and math.isfinite(latent.measures.get("growth", math.nan)):
                 found.update(growth_limits(name, limit, self.prefix))
         return found
