@@ -123,7 +123,9 @@ def test_a_run_folder_that_is_removed_is_made_again(tmp_path: Path, reports: lis
     memory = MemoryWriter()
     drive([LedgerWriter(folder), Remove(), memory])
     lines = list(read_ledger(folder / LEDGER_NAME))
-    assert [line["step"] for line in lines[1:]] == [report.step for report in reports[4:]]
+    steps = [report.step for report in reports]
+    # the check of the removal may have been written before it or, in the background, after it
+    assert [line["step"] for line in lines[1:]] in (steps[3:], steps[4:])
     assert sum(len(line["alerts"]) for line in lines[1:]) == 3
     assert len(memory.reports) == len(reports)
 
