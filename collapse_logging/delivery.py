@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from .arguments import checked_list
 from .report import MOST_LATENTS, Report
 from .responses import CheckResponse, Response, respond
 from .snapshot import Snapshot
+from .transfer import Transfer, transfer_for
 from .verdict import Judge
+from .window import Window
 from .writers import Writer
 from .writers.guard import GuardedWriter
 
@@ -35,18 +38,57 @@ class Delivery:
     ) -> None:
         self.judge = judge
         self.report: Report | None = None
+        self.transfer: Transfer | None = None
+        self._unread: set[str] = set()
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
-        self._responses = list(responses)
+        self._responses = list(checked_list(responses, "responses", callable))
         self._strict = strict
         self._process = os.getpid()
         self._said_forked = False
         self._most_seen = 0
 
-    def deliver(self, snapshot: Snapshot, step: int, steps: int) -> bool:
-        """Judge a window and hand its report on; False if no latent was observed in it."""
+    def send(self, window: Window, step: int) -> None:
+        """Start the copy of a window and reset it; while two are under way it goes on and merges.
+
+        Args:
+            window: what was gathered.
+            step: training step at which it ends.
+        """
+        device = window.latents.device
+        if device is not None and device.type != "meta":
+            self.transfer = self.transfer or transfer_for(device)
+            if not self.transfer.ready():
+                return
+            vector, layout = window.pack()
+            self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
+        window.reset()
+        for name in self._unread:
+            window.latents.read_by_element(name)
+
+    def arrived(self, wait: bool = False) -> Report | None:
+        """Deliver the copies that have arrived; the latest report, None if there was none."""
+        copies = [] if self.transfer is None else self.transfer.poll(wait)
+        told = [self.deliver(layout.split(v), *at) for v, (layout, *at) in copies]
+        return self.report if any(told) else None
+
+    def deliver(
+        self, snapshot: Snapshot, step: int, steps: int, spent: Mapping[str, float]
+    ) -> bool:
+        """Judge a window and hand its report on; False if no latent was observed in it.
+
+        Args:
+            snapshot: the window.
+            step: training step at which it ended.
+            steps: training steps in it.
+            spent: the run's own measures of what watching cost.
+        """
         if self._forked():
             return False
         report = self.judge.report(snapshot, step, steps)
+        report = replace(report, measures={**report.measures, **spent})
+        self._unread |= {
+            name for name, latent in report.latents.items() if latent.measures.get("nonfinite")
+        }
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
             return False

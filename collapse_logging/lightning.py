@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from .arguments import checked_list, checked_name, require_count
-from .capture import name_paths
 from .messages import verdict
 from .monitor import CollapseMonitor
 from .namespaces import callback_base
+from .paths import name_paths
 from .report import Alert, Report
 from .rules import Rules, resolve_rules
 from .trainer import (

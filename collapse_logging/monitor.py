@@ -11,20 +11,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .arguments import checked_list, require_count
+from .arguments import require_count
 from .capture import Capture, Latents
 from .delivery import Delivery
+from .losses import check_scalar
 from .posterior import observed
 from .probe import Loss, Probe
 from .report import Report
 from .responses import Response
 from .rules import Rules, resolve_rules
-from .transfer import Transfer, transfer_for
 from .verdict import Judge
-from .window import Window, check_scalar
+from .window import Window
 from .writers import Writer, complete
 
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 _log = logging.getLogger("collapse_logging")
 
 
@@ -42,9 +42,10 @@ class CollapseMonitor:
         kl_threshold, var_threshold, active_units_threshold, window_size, check_frequency,
             early_stop_patience: override the rules' own; see :class:`Rules`.
         optional: latents whose level is shown, but ignored by the run's and by responses.
-        probe: takes the batch given to :meth:`step`, gives each sample's reconstruction loss. Then
-            the decoder is asked now and then whether it uses z; see :class:`Probe`.
+        probe: takes the batch given to :meth:`step`, gives each sample's loss; see :class:`Probe`.
         language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
+        observe_every: every which step is observed; None: as :class:`~.budget.Budget` chooses.
+        max_rows: rows of a batch that are read at most, the first ones; None: all.
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
@@ -68,6 +69,8 @@ class CollapseMonitor:
         optional: Sequence[str] = (),
         probe: Loss | None = None,
         language: str | None = None,
+        observe_every: int | None = None,
+        max_rows: int | None = 1024,
         log_dir: str | Path | None = None,
         verbose: bool = True,
         strict: bool = False,
@@ -81,14 +84,10 @@ class CollapseMonitor:
             "early_stop_patience": early_stop_patience,
         }
         self.rules = resolve_rules(rules, overrides)
-        self._check_frequency = self.rules.check_frequency
-        checked_list(responses, "responses", callable)
-        checked_list(writers, "writers", lambda w: isinstance(w, Writer))
         judge = Judge(self.rules, optional, language)
         self._delivery = Delivery(judge, complete(writers, log_dir, verbose), responses, strict)
-        self._window = Window()
+        self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
-        self._transfer: Transfer | None = None
         self._capture: Capture | None = None
         self._step = 0
 
@@ -100,12 +99,12 @@ class CollapseMonitor:
     @property
     def check_frequency(self) -> int:
         """Training steps from one check to the next; may be set during training."""
-        return self._check_frequency
+        return self._window.frequency
 
     @check_frequency.setter
     def check_frequency(self, steps: int) -> None:
         require_count("check_frequency", steps, at_least=1)
-        self._check_frequency = operator.index(steps)
+        self._window.frequency = operator.index(steps)
 
     def observe(
         self,
@@ -127,7 +126,10 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        self._window.observe(name, observed(name, mean, log_variance, mask), mask)
+        with self._window.budget:
+            if self._window.observes:
+                posterior = observed(name, mean, log_variance, mask)
+                self._window.latents.observe(name, posterior, mask)
 
     def watch(self, model: nn.Module, latents: Latents = None) -> CollapseMonitor:
         """Observe a model's latents through forward hooks instead of calling :meth:`observe`.
@@ -139,7 +141,8 @@ class CollapseMonitor:
         Raises:
             ValueError: a path that no module has, with the candidates.
         """
-        before, self._capture = self._capture, Capture(model, latents, self._window.observe)
+        before = self._capture
+        self._capture = Capture(model, latents, self._window.take, self._window.grow)
         if before is not None:
             before.remove()
         return self
@@ -162,8 +165,7 @@ class CollapseMonitor:
         Args:
             reconstruction_loss: this step's, a scalar; it is not waited for.
             step: the training step on the trackers' axis; None counts from 1.
-            beta: weight of the KL at this step, a scalar; then alerts say how far to lower it,
-                and a beta that was just lowered is given time.
+            beta: weight of the KL at this step, a scalar; alerts then say how far to lower it.
             batch: this step's batch, for ``probe``.
 
         Returns:
@@ -172,24 +174,29 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
-        check_scalar("reconstruction_loss", reconstruction_loss)
-        check_scalar("beta", beta)
-        step = self._step + 1 if step is None else step
-        require_count("step", step, at_least=0)
-        self.settle()
-        self._step = operator.index(step)
-        self._window.end_step(reconstruction_loss, self.check_frequency, beta)
-        if self._window.steps >= self.check_frequency:
-            self._ask_decoder(batch)
-            self._send()
-        return self._deliver()
+        with self._window.budget as budget:
+            check_scalar("reconstruction_loss", reconstruction_loss)
+            check_scalar("beta", beta)
+            step = self._step + 1 if step is None else step
+            require_count("step", step, at_least=0)
+            self.settle()
+            self._step = operator.index(step)
+            self._window.end_step(reconstruction_loss, beta)
+            checks, rows = self._window.full, self._window.latents.rows
+            if checks:
+                if self._probe and self._delivery.judge.wants_probe:
+                    self._window.probed = self._probe.ask(self._capture, batch)
+                self._delivery.send(self._window, self._step)
+            report = self._delivery.arrived()
+        budget.end_step(checks or report is not None, rows, self.check_frequency)
+        return report
 
     def flush(self) -> Report | None:
         """Check what is left over, wait for it, and return the latest report."""
-        self._deliver(wait=True)  # so that the transfer takes what is left over
+        self._delivery.arrived(wait=True)  # so that the transfer takes what is left over
         if self._window.steps:
-            self._send()
-        self._deliver(wait=True)
+            self._delivery.send(self._window, self._step)
+        self._delivery.arrived(wait=True)
         return self.report
 
     def close(self) -> None:
@@ -214,35 +221,16 @@ class CollapseMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
-        self._deliver(wait=True)
-        judge = self._delivery.judge.state_dict()
-        parts = {"window": self._window.state_dict(), "judge": judge}
-        return {"version": _STATE_VERSION, "step": self._step, **parts}
+        self._delivery.arrived(wait=True)
+        judge, window = self._delivery.judge.state_dict(), self._window.state_dict()
+        about = {"version": _STATE_VERSION, "step": self._step}
+        return {**about, "window": window, "judge": judge}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
         if state.get("version") != _STATE_VERSION:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
-        self._step, self._transfer = int(state["step"]), None
+        self._step, self._delivery.transfer = int(state["step"]), None
         self._window.load_state_dict(state["window"])
         self._delivery.judge.load_state_dict(state["judge"])
-
-    def _ask_decoder(self, batch: Any) -> None:
-        if self._probe and self._delivery.judge.wants_probe:
-            self._window.probed = self._probe.ask(self._capture, batch)
-
-    def _send(self) -> None:
-        device = self._window.device
-        if device is not None and device.type != "meta":
-            self._transfer = self._transfer or transfer_for(device)
-            if not self._transfer.ready():
-                return  # the window goes on and merges
-            vector, layout = self._window.pack()
-            self._transfer.send(vector, (layout, self._step, self._window.steps))
-        self._window.reset()
-
-    def _deliver(self, wait: bool = False) -> Report | None:
-        arrived = [] if self._transfer is None else self._transfer.poll(wait)
-        told = [self._delivery.deliver(lay.split(v), *at) for v, (lay, *at) in arrived]
-        return self.report if any(told) else None

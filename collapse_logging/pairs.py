@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .posterior import Posterior, by_position
-from .statistics import LOG_VARIANCE_LIMIT
+from .shifts import LOG_VARIANCE_LIMIT
 
 _PAIR_ELEMENTS = 2**24
 

@@ -1,4 +1,4 @@
-"""How a latent's sums lie in memory: the rows of the two tables, and their shape."""
+"""How a latent's sums lie in memory: the rows of the tables, and their shape."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ class GrowthRow:
     """Rows of :attr:`Statistics.growth_sums`."""
 
     PENDING, G, GG, STEPS = range(4)
+
+
+class PlainRow:
+    """Rows of :attr:`SideBySide.table`.
+
+    The first three are subtracted from ln sigma^2, mu and dL/dmu; ``LOW`` and ``HIGH`` are the
+    limits of the first less its shift; ``BETWEEN`` sums (batch's sum of d)^2 / batch, so that
+    ``DD - BETWEEN`` are the squares within batches; what follows ``HIGH`` starts at 0. The
+    pull is -g.
+    """
+
+    LV_SHIFT, SHIFT, ZERO, LOW, HIGH = range(5)
+    COUNT, D, LV, EXPM1, DD, CLAMPED, BETWEEN, STEPS, PULL, PULL_SQUARED = range(5, 15)
+    ALL = 15
 
 
 class Shape(NamedTuple):

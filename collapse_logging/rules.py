@@ -215,8 +215,8 @@ def _explosion(
     measures: Mapping[str, float], per_unit: Mapping[str, Vector], positions: float
 ) -> list[Indicator]:
     checks = (
-        (float(np.nanmax(per_unit["kl"])) / positions, 100.0),
-        (float(np.nanmax(per_unit["posterior_variance"])), 10.0),
+        (float(np.fmax.reduce(per_unit["kl"])) / positions, 100.0),
+        (float(np.fmax.reduce(per_unit["posterior_variance"])), 10.0),
         (measures.get("nonfinite", 0.0), 0.0),
     )
     return [Indicator("explosion", value, limit) for value, limit in checks if value > limit][:1]

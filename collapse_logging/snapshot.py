@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from .rows import Shape
+from .plain import Part, plain_statistics
+from .rows import PlainRow, Shape
 from .statistics import Statistics
 
 EXTRAS = ("mutual_information", "mutual_information_cap", "decoder_gap", "decoder_gap_error")
@@ -44,23 +45,36 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a packed window is to be read.
+    """How a packed window is to be read: plain latents first, side by side.
 
     Attributes:
-        latents: shapes by name, in order; each latent's sums are followed by its extras.
+        latents: by name, in order, the shape of a latent's own sums, which come before its
+            extras; None for one of the plain latents.
+        plain: columns of the plain latents.
         losses: how many step losses follow; the last value is beta.
     """
 
-    latents: Mapping[str, Shape]
+    latents: Mapping[str, Shape | None]
+    plain: Mapping[str, Part]
     losses: int
 
     def split(self, vector: Tensor) -> Snapshot:
-        """Read a packed window, ``[sum of (size + 4) + losses + 1]``, on the host."""
-        found, start = {}, 0
+        """Read a packed window on the host, ``[15 * plain units + 2 * plain latents + ...]``."""
+        units = max((part.end for part in self.plain.values()), default=0)
+        table_end = PlainRow.ALL * units
+        start = table_end + 2 * len(self.plain)
+        table = vector[:table_end].reshape(PlainRow.ALL, units)
+        totals = vector[table_end:start].reshape(2, len(self.plain))
+        plain = {
+            name: plain_statistics(table[:, part.start : part.end], totals[:, at], part)
+            for at, (name, part) in enumerate(self.plain.items())
+        }
+        found = {}
         for name, shape in self.latents.items():
-            end = start + shape.size
+            end = start + (0 if shape is None else shape.size)
+            own = plain[name] if shape is None else Statistics.unpack(vector[start:end], shape)
             extras = dict(zip(EXTRAS, vector[end : end + len(EXTRAS)].tolist(), strict=True))
-            found[name] = Seen(Statistics.unpack(vector[start:end], shape), extras)
+            found[name] = Seen(own, extras)
             start = end + len(EXTRAS)
         *losses, beta = vector[start:].tolist()
         return Snapshot(found, tuple(losses), beta)

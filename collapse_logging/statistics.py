@@ -12,9 +12,8 @@ from torch import Tensor
 
 from .posterior import Posterior, by_position
 from .rows import GrowthRow, Row, Shape
+from .shifts import LOG_VARIANCE_LIMIT, rebase, set_shifts
 
-LOG_VARIANCE_LIMIT = 30.0
-"""ln sigma^2 is clamped to +-30 before exp, which overflows fp32 at 88.7; clamped ones count."""
 MAX_CELLS = 65_536
 """Positions times units kept at most; beyond it every k-th position is read."""
 
@@ -28,6 +27,7 @@ class Statistics:
             squares within batches with its degrees of freedom, non-finite and clamped elements.
         growth_sums: ``[4, units + 1]``: this step's g so far, and the sums over steps of g, g^2 and
             1; the last column is the whole latent. See :func:`collapse_logging.measures.growth`.
+        has_new_cells: whether some cell may not have a shift yet.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Statistics:
         with torch.inference_mode(False):
             self.sums = torch.zeros(11, positions, units, device=device)
             self.growth_sums = torch.zeros(4, units + 1, device=device)
-        self._has_new_cells = True
+        self.has_new_cells = True
         self._has_gradient = False
 
     @property
@@ -83,8 +83,8 @@ class Statistics:
             mask = self._read(mask.reshape(mask.shape[0], -1, 1)).bool()
             valid = finite & mask
         count = valid.sum(0, dtype=torch.float32)
-        if self._has_new_cells:
-            _set_shifts(sums, mean, log_variance, valid, count)
+        if self.has_new_cells:
+            set_shifts(sums, mean, log_variance, valid, count)
         d = torch.where(valid, mean - sums[Row.SHIFT], 0.0).float()
         clamped = log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
         v = torch.where(valid, clamped - sums[Row.LV_SHIFT], 0.0).float()
@@ -115,14 +115,13 @@ class Statistics:
 
     @torch.no_grad()
     def add_growth(self, centred: Tensor, gradient: Tensor) -> None:
-        """Add ``-sum_b (mu_b - mean mu) dL/dmu_b`` of one micro-batch to this step's growth.
-
-        Args:
-            centred: what :meth:`update` returned for the batch.
-            gradient: dL/dmu in the shape in which the mean was observed.
-        """
+        """Add g, ``-sum_b (mu_b - mean mu) dL/dmu_b``, of what :meth:`update` returned."""
         product = torch.where(centred == 0, 0.0, centred * self._read(gradient).float())
-        g = -product.sum((0, 1))
+        self.add_pending(-product.sum((0, 1)))
+
+    @torch.no_grad()
+    def add_pending(self, g: Tensor) -> None:
+        """Add one micro-batch's g, ``[units]``, to this step's growth."""
         self.growth_sums[GrowthRow.PENDING] += torch.cat([g, g.sum(0, keepdim=True)])
         self._has_gradient = True
 
@@ -147,7 +146,7 @@ class Statistics:
             self.sums[Row.COUNT].zero_()
             self.sums[Row.D :].zero_()
             self.growth_sums[GrowthRow.G :].zero_()
-        self._has_new_cells = False
+        self.has_new_cells = False
 
     def merge(self, other: Statistics) -> Statistics:
         """The statistics of both windows together; exact whatever their shifts.
@@ -168,7 +167,7 @@ class Statistics:
         ours[:, : self.positions] = self.sums
         theirs[:, : other.positions] = other.sums
         target = torch.where(ours[Row.COUNT] > 0, ours, theirs)
-        total = _rebase(ours, target) + _rebase(theirs, target)
+        total = rebase(ours, target) + rebase(theirs, target)
         merged.sums = total.float()
         merged.sums[Row.SHIFT : Row.LV_SHIFT + 1] = target[Row.SHIFT : Row.LV_SHIFT + 1]
         merged.growth_sums = self.growth_sums + other.growth_sums.to(self.device)
@@ -218,32 +217,4 @@ class Statistics:
             with torch.inference_mode(False):
                 room = torch.zeros(11, missing, self.units, device=self.device)
                 self.sums = torch.cat([self.sums, room], 1)
-            self._has_new_cells = True
-
-
-def _set_shifts(
-    sums: Tensor, mean: Tensor, log_variance: Tensor, valid: Tensor, count: Tensor
-) -> None:
-    """Where nothing was summed yet, shift to the means of this first batch; in place."""
-    empty = sums[Row.COUNT] == 0
-    n = count.clamp(min=1.0)
-    for row, values in ((Row.SHIFT, mean), (Row.LV_SHIFT, log_variance)):
-        first = torch.where(valid, values, 0.0).sum(0, dtype=torch.float32) / n
-        if row == Row.LV_SHIFT:
-            first = first.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
-        sums[row] = torch.where(empty & (count > 0), first, sums[row])
-
-
-def _rebase(moments: Tensor, target: Tensor) -> Tensor:
-    """``moments`` with their sums taken about the shifts of ``target``; float64."""
-    m, t = moments.double(), target.double()
-    n, delta, lv_delta = (
-        m[Row.COUNT],
-        m[Row.SHIFT] - t[Row.SHIFT],
-        m[Row.LV_SHIFT] - t[Row.LV_SHIFT],
-    )
-    m[Row.DD] += 2.0 * delta * m[Row.D] + n * delta**2
-    m[Row.D] += n * delta
-    m[Row.EXPM1] = lv_delta.exp() * m[Row.EXPM1] + n * torch.expm1(lv_delta)
-    m[Row.LV] += n * lv_delta
-    return m
+            self.has_new_cells = True

@@ -17,3 +17,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def windows_alone(monkeypatch):
     """Windows are judged alone however few samples they have, for tests that count samples."""
     monkeypatch.setattr("collapse_logging.verdict.ENOUGH_SAMPLES", 0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def watching_costs_nothing():
+    """What it costs, and so how often steps are observed, hangs on the machine: see test_budget."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_logging.budget.SHARE", float("inf"))
+        patch.setattr("collapse_logging.budget.Budget.spent", lambda budget: {})
+        yield

@@ -14,7 +14,7 @@ from tests.lightning.readers import events
 ROOT = Path(__file__).parents[1]
 
 START = """
-import atexit, os, signal, sys, threading, time
+import atexit, os, signal, sys
 from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -120,18 +120,15 @@ if sys.argv[2] == "closed":
     watched.close()
 elif sys.argv[2] == "at exit":
     atexit.register(watched.close)
-elif sys.argv[2] == "in a thread":
-    thread = threading.Thread(target=steps, args=(watched, 10**9), daemon=True)
-    thread.start()
-    time.sleep(0.3)
 """
 
 
-@pytest.mark.parametrize("how", ["closed", "left open", "at exit", "in a thread"])
+@pytest.mark.parametrize("how", ["closed", "left open", "at exit"])
 def test_the_interpreter_ends_quietly(tmp_path: Path, how: str) -> None:
-    """Closed, never closed, closed while it ends or still writing: code 0, and no word of ours.
+    """Closed, never closed or closed while it ends: code 0, and no word of ours.
 
-    The alert is on the disk in each case, and the ledger has every check.
+    The alert is on the disk in each case, and the ledger has every check. (A daemon thread that
+    is still inside a torch operator aborts the interpreter's end, with us or without.)
     """
     done = run(END, tmp_path, how)  # it must end at all
     assert done.returncode == 0, done.stderr

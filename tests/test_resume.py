@@ -118,7 +118,7 @@ def test_loading_does_not_share_tensors():
 def test_a_copy_under_way_is_not_lost():
     """A state that is taken while a copy is under way waits for it and reports it first."""
     monitor, memory = recorded(check_frequency=FREQUENCY)
-    monitor._transfer = LateTransfer(0, promptness=0.0)
+    monitor._delivery.transfer = LateTransfer(0, promptness=0.0)
     drive(monitor, 0, 7)
     assert memory.reports == []
     state = monitor.state_dict()

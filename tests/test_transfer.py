@@ -53,7 +53,7 @@ def test_late_copies_lose_nothing(seed):
     chance = random.Random(seed)
     monitor, memory = recorded(check_frequency=chance.randint(1, 4))
     transfer = LateTransfer(seed, promptness=chance.choice([0.02, 0.2, 0.7]))
-    monitor._transfer = transfer
+    monitor._delivery.transfer = transfer
     total, observed, spent, returned = chance.randint(1, 40), 0, 0.0, []
     for step in range(1, total + 1):
         batch = chance.randint(0, 3)
@@ -79,7 +79,7 @@ def test_late_copies_lose_nothing(seed):
 def test_back_pressure_merges():
     """With no free slot the window goes on; the merged report is numpy's of all its batches."""
     monitor, memory = recorded(check_frequency=2)
-    monitor._transfer = transfer = LateTransfer(0, promptness=0.0)
+    monitor._delivery.transfer = transfer = LateTransfer(0, promptness=0.0)
     batches = [gaussian((5, 3), seed) for seed in range(12)]
     for batch in batches:
         monitor.observe("z", *batch)

@@ -114,7 +114,7 @@ def test_rows_that_are_not_finite_are_counted_in_their_own_window():
     """A window that is merged with the last ones does not bring their explosion back."""
     monitor, memory = recorded(rules=Rules(check_frequency=1, skip_checks=0))
     for seed in range(4):
-        mean, log_variance = gaussian((6, 3), seed)
+        mean, log_variance = gaussian((6, 1, 3), seed)
         if seed == 1:
             mean[0] = math.nan
         monitor.observe("z", mean, log_variance)

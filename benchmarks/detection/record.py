@@ -33,6 +33,8 @@ CACHE = Path(__file__).parent / ".cache"
 PACES = ("default", "fast")
 NOT_UPCAST = "bf16"
 """Pace of the default rule whose sums are kept in the model's own type, for the ablation."""
+THINNED, OBSERVED_EVERY = "thinned", 5
+"""Pace of the default rule that observes as few steps as a budget may ever choose."""
 BASELINE_EVERY = 50
 
 
@@ -139,9 +141,11 @@ def record(case: Case) -> float:
     torch.manual_seed(case.seed)
     began = time.perf_counter()
     run = build(case)
-    monitors = {pace: CollapseMonitor(rules=pace, verbose=False) for pace in PACES}
+    every = {"observe_every": 1, "max_rows": None, "verbose": False}
+    monitors = {pace: CollapseMonitor(rules=pace, **every) for pace in PACES}
+    monitors[THINNED] = CollapseMonitor(**every | {"observe_every": OBSERVED_EVERY})
     if case["precision"] == "bf16":
-        monitors[NOT_UPCAST] = CollapseMonitor(verbose=False)
+        monitors[NOT_UPCAST] = CollapseMonitor(**every)
     judges = {pace: RecordingJudge(monitor._delivery.judge) for pace, monitor in monitors.items()}
     for pace, monitor in monitors.items():
         monitor._delivery.judge = judges[pace]
@@ -193,7 +197,8 @@ def _observer(monitors: dict[str, CollapseMonitor]) -> Observe:
 
 
 def _keep_in_bf16(monitor: CollapseMonitor, name: str) -> None:
-    statistics = monitor._window._latents[name].statistics
+    monitor._window.latents.read_by_element(name)
+    statistics = monitor._window.latents.statistics(name)
     if statistics.sums.dtype != torch.bfloat16:
         statistics.sums = statistics.sums.bfloat16()
 

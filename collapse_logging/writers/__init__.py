@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from ..arguments import checked_list
+from .background import BackgroundWriter
 from .base import Writer
 from .ledger import LedgerWriter
 from .lightning import LoggerWriter
@@ -32,7 +34,14 @@ __all__ = [
 def complete(
     given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
 ) -> list[Writer]:
-    """The writers given, with a ledger where there is a folder for it, and a log writer."""
+    """The writers given, with a ledger where there is a folder for it, and a log writer.
+
+    Those that may be called in a thread of their own are given one.
+
+    Raises:
+        TypeError: ``given`` is no list of writers.
+    """
+    checked_list(given, "writers", lambda writer: isinstance(writer, Writer))
     writers, kinds = list(given), {type(writer) for writer in given}
     boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
     folders = (w.log_dir for w in boards)
@@ -43,4 +52,4 @@ def complete(
         writers.extend(LogWriter(log_dir=b.log_dir, prefix=b.prefix) for b in boards[:1])
         if not boards:
             writers.append(LogWriter())
-    return writers
+    return [BackgroundWriter(w) if w.in_background else w for w in writers]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..report import Alert, Report
+from .background import BackgroundWriter
 from .base import Writer
 
 _LONGEST_PAUSE = 512
@@ -75,7 +76,8 @@ class GuardedWriter(Writer):
 
     @property
     def _name(self) -> str:
-        return type(self.writer).__name__
+        writer = self.writer
+        return type(writer.writer if isinstance(writer, BackgroundWriter) else writer).__name__
 
     def _deliver(self, report: Report) -> None:
         if self._settings is not None:

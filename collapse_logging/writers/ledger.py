@@ -30,6 +30,8 @@ class LedgerWriter(Writer):
         log_dir: the folder, made if it is not there.
     """
 
+    in_background = True
+
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
         self.path = Path(log_dir) / LEDGER_NAME
         self._settings: dict[str, Any] = {}

@@ -1,0 +1,98 @@
+"""What watching costs, and how often a step is observed so that nobody feels it."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from time import perf_counter
+
+from .arguments import require_count
+
+SHARE = 0.005
+"""Own time that watching may take, as a share of the step's."""
+
+FEWEST_STEPS, FEWEST_SAMPLES = 10, 1024
+"""Observed steps and samples that a window keeps: growth is a t value over its steps."""
+
+_WARM_UP, _MEASURED = 5, 20
+
+
+class Budget:
+    """Measures the own time on the host and chooses every which step is observed, once.
+
+    Over the steps 6 to 25 every step is observed and timed. Then every k-th is, with the least k
+    that keeps the own time within :data:`SHARE` of the step and the window's floors. A check's
+    own time is not part of the choice: it comes once a window, whatever k is.
+
+    ``with budget:`` marks own time.
+
+    Args:
+        observe_every: k itself; None: it is chosen.
+
+    Raises:
+        TypeError, ValueError: not a count.
+    """
+
+    def __init__(self, observe_every: int | None = None) -> None:
+        if observe_every is not None:
+            require_count("observe_every", observe_every, at_least=1)
+        self.chosen = observe_every
+        self._measured: list[tuple[float, float]] = []
+        self._depth = 0
+        self._entered = self._own = 0.0
+        self._window = [0.0, 0.0, 0]  # own time, all time, steps
+        self._last_end = math.nan
+
+    def __enter__(self) -> Budget:
+        """Own time begins; within own time it goes on."""
+        self._depth += 1
+        if self._depth == 1:
+            self._entered = perf_counter()
+            if math.isnan(self._last_end):  # the first step began unseen
+                self._last_end = self._entered
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Own time ends."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._own += perf_counter() - self._entered
+
+    def observes(self, steps: int, frequency: int) -> bool:
+        """Whether this step is observed: every k-th, counted back from the check.
+
+        Args:
+            steps: steps of the window before this one.
+            frequency: steps of the whole window.
+        """
+        return self.chosen is None or (frequency - steps - 1) % self.chosen == 0
+
+    def end_step(self, checked: bool, rows: int, frequency: int) -> None:
+        """Note the step that ends, and choose k if enough of them were timed.
+
+        Args:
+            checked: whether it had a check, whose own time is apart.
+            rows: rows of its batch.
+            frequency: steps of a window.
+        """
+        now = perf_counter()
+        whole = now - self._last_end
+        self._window = [a + b for a, b in zip(self._window, (self._own, whole, 1), strict=True)]
+        if self.chosen is None and not checked:
+            self._choose(self._own, whole - self._own, rows, frequency)
+        self._last_end, self._own = now, 0.0
+
+    def spent(self) -> dict[str, float]:
+        """``overhead_ms`` a step and ``overhead_share`` of all time since the last call."""
+        (own, whole, steps), self._window = self._window, [0.0, 0.0, 0]
+        return {"overhead_ms": 1e3 * own / steps, "overhead_share": own / whole} if steps else {}
+
+    def _choose(self, own: float, training: float, rows: int, frequency: int) -> None:
+        self._measured.append((own, training))
+        if len(self._measured) < _WARM_UP + _MEASURED:
+            return
+        owns, trainings = zip(*self._measured[_WARM_UP:], strict=True)
+        wanted = math.ceil(median(owns) / (SHARE * median(trainings)))
+        most = min(frequency // FEWEST_STEPS, frequency * rows // FEWEST_SAMPLES)
+        self.chosen = max(1, min(wanted, most))
+        self._measured = []

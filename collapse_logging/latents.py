@@ -1,0 +1,226 @@
+"""Every latent's sums and the batches that wait for their gradient."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .observation import Observation
+from .posterior import Posterior
+from .rows import Shape
+from .side_by_side import SideBySide
+from .statistics import Statistics
+
+_MOST_PENDING = 16
+_log = logging.getLogger("collapse_logging")
+
+
+@dataclass
+class Gathered:
+    """One latent.
+
+    Attributes:
+        units: how many it has.
+        statistics: its own sums; None: they lie side by side with those of others.
+        pending: batches that wait for their gradient.
+        last: the last batch of the step that ended last; None if none or if it was masked.
+    """
+
+    units: int
+    statistics: Statistics | None = None
+    pending: list[Observation] = field(default_factory=list)
+    last: Posterior | None = None
+
+
+class Latents:
+    """Sums what is observed of each latent, by the way that fits it.
+
+    Args:
+        max_rows: rows of a batch that are read at most; None: all.
+
+    Attributes:
+        plain: sums of the latents that lie side by side.
+    """
+
+    def __init__(self, max_rows: int | None = None) -> None:
+        self.plain = SideBySide()
+        self._max_rows = max_rows
+        self._latents: dict[str, Gathered] = {}
+        self._warned: set[str] = set()
+
+    @property
+    def device(self) -> torch.device | None:
+        """The device of the first latent, None before any was observed."""
+        return next((self._device_of(gathered) for gathered in self._latents.values()), None)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the largest batch of the step that ended last."""
+        last = (gathered.last for gathered in self._latents.values())
+        return max((posterior.mean.shape[0] for posterior in last if posterior), default=0)
+
+    def __iter__(self) -> Iterator[tuple[str, Gathered]]:
+        """Names and latents, in the order in which they were first observed."""
+        return iter(self._latents.items())
+
+    def statistics(self, name: str) -> Statistics:
+        """A latent's sums in this window."""
+        own = self._latents[name].statistics
+        return self.plain.statistics(name) if own is None else own
+
+    def observe(self, name: str, posterior: Posterior, mask: Tensor | None = None) -> None:
+        """Keep a handle on one batch and ask autograd for the gradient of its mean."""
+        gathered = self._gathered(name, posterior, mask)
+        pending = gathered.pending
+        if any(o.source() is posterior.mean for o in pending):
+            self._warn(
+                f"latent {name!r} was observed twice in one step and counts once. Leave out "
+                "monitor.observe or monitor.watch, or give the two latents different names."
+            )
+            return
+        observation = Observation.of(posterior, mask, self._max_rows)
+        ready = [o for o in pending if o.gradient is not None]
+        if ready or len(pending) >= _MOST_PENDING:  # micro-batches: do not pile up
+            for early in self._usable(name, gathered, ready or list(pending)):
+                self._absorb(name, gathered, early)
+        pending.append(observation)
+
+    def grow(self, name: str, growth: Tensor) -> None:
+        """Add a micro-batch's growth, ``[units]``, that a compiled graph has summed up itself."""
+        gathered = self._latents.get(name)
+        if gathered is not None and gathered.statistics is None:
+            self.plain.grow(name, growth)
+        elif gathered is not None and gathered.statistics is not None:
+            gathered.statistics.add_pending(growth)
+
+    def end_step(self) -> None:
+        """Close an optimiser step: update the sums of every latent."""
+        plain: dict[str, Observation] = {}
+        for name, gathered in self._latents.items():
+            gathered.last = None
+            ready = self._usable(name, gathered, list(gathered.pending))
+            if gathered.statistics is None and ready:
+                plain[name] = ready.pop()
+            for observation in ready:
+                self._absorb(name, gathered, observation)
+            if gathered.statistics is not None:
+                gathered.statistics.end_step()
+        self._absorb_together(plain)
+
+    def reset(self) -> None:
+        """Start the next window."""
+        self.plain.reset()
+        for gathered in self._latents.values():
+            gathered.last = None
+            if gathered.statistics is not None:
+                gathered.statistics.reset()
+
+    def read_by_element(self, name: str) -> None:
+        """Give a latent sums of its own, which leave out single elements that are not finite."""
+        gathered = self._latents.get(name)
+        if gathered is not None and gathered.statistics is None:
+            gathered.statistics = self.plain.take_out(name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums as plain values and tensors."""
+        latents: dict[str, Any] = {name: g.units for name, g in self._latents.items()}
+        for name, gathered in self._latents.items():
+            if (own := gathered.statistics) is not None:
+                latents[name] = {"shape": list(own.shape), "sums": own.pack().cpu()}
+        return {"latents": latents, "plain": self.plain.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.plain.load_state_dict(state["plain"])
+        self._latents = {}
+        for name, saved in state["latents"].items():
+            if isinstance(saved, int):
+                self._latents[name] = Gathered(saved)
+            else:
+                own = Statistics.unpack(saved["sums"], Shape(*saved["shape"]))
+                self._latents[name] = Gathered(own.units, own)
+
+    def _gathered(self, name: str, posterior: Posterior, mask: Tensor | None) -> Gathered:
+        positions, units = posterior.positions_and_units
+        device, plain = posterior.mean.device, posterior.mean.ndim == 2 and mask is None
+        if device.type != "meta" and self.device is not None and self.device.type == "meta":
+            self._latents, self.plain = {}, SideBySide()  # a trial run without data
+        gathered = self._latents.get(name)
+        if gathered is not None and gathered.units != units:
+            self._warn(
+                f"latent {name!r} had {gathered.units} units and now has {units}; "
+                "its window starts again. Give the two latents different names."
+            )
+            self.read_by_element(name)  # so that it leaves the others
+            gathered = None
+        if gathered is None:
+            gathered = self._latents[name] = Gathered(units)
+            if plain and self._plain_may_be_on(device):
+                self.plain.add(name, units, device)
+            else:
+                gathered.statistics = Statistics(positions, units, device)
+        if gathered.statistics is None and not (plain and self._plain_may_be_on(device)):
+            self.read_by_element(name)
+        if self._device_of(gathered) != device:
+            (gathered.statistics or self.plain).to(device)
+        return gathered
+
+    def _device_of(self, gathered: Gathered) -> torch.device:
+        own = gathered.statistics
+        return self.plain.device if own is None else own.device
+
+    def _plain_may_be_on(self, device: torch.device) -> bool:
+        """Whether the plain latents are there, or may be moved: none waits on another device."""
+        waiting = any(g.pending for g in self._latents.values() if g.statistics is None)
+        return self.plain.device == device or not waiting
+
+    def _usable(self, name: str, gathered: Gathered, ready: list[Observation]) -> list[Observation]:
+        """Take these off the pending ones; without the empty and the changed."""
+        usable = []
+        for observation in ready:
+            gathered.pending.remove(observation)
+            observation.release()
+            if not observation.unchanged:
+                self._warn(
+                    f"latent {name!r} was changed in place after it was observed; this batch is "
+                    "left out. Observe it after the change, or observe a clone."
+                )
+            elif observation.posterior.mean.shape[0]:
+                usable.append(observation)
+        return usable
+
+    def _absorb(self, name: str, gathered: Gathered, observation: Observation) -> None:
+        posterior, gradient = observation.posterior, observation.gradient
+        if gathered.statistics is None:
+            gradients = None if gradient is None else [gradient]
+            self.plain.update({name: posterior}, gradients, closes=False)
+        else:
+            centred = gathered.statistics.update(posterior, observation.mask)
+            if gradient is not None:
+                gathered.statistics.add_growth(centred, gradient)
+        if observation.mask is None:  # single rows are read of it, padding too
+            gathered.last = posterior
+
+    def _absorb_together(self, ready: dict[str, Observation]) -> None:
+        """The last batch of each plain latent: in one go, if all have one of the same size."""
+        ready = {name: ready[name] for name in self.plain.parts if name in ready}
+        kinds = {(o.posterior.mean.shape[0], o.gradient is None) for o in ready.values()}
+        together = len(kinds) == 1 and len(ready) == len(self.plain.parts)
+        groups = [ready] if together else [{name: o} for name, o in ready.items()]
+        for group in groups:
+            gradients = [o.gradient for o in group.values() if o.gradient is not None]
+            batch = {name: o.posterior for name, o in group.items()}
+            self.plain.update(batch, gradients or None)
+            for name, posterior in batch.items():
+                self._latents[name].last = posterior
+        self.plain.end_step()
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _log.warning(message)

@@ -1,0 +1,75 @@
+"""The reconstruction loss of each step of a window, on the device."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import torch
+from torch import Tensor
+
+
+class Losses:
+    """Notes a scalar a step without waiting for it; NaN where none was given."""
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+        self._slots: tuple[Tensor, ...] = ()
+
+    def note(self, loss: Tensor | float, step: int, frequency: int, device: torch.device) -> None:
+        """Note the loss of the ``step``-th step of the window, from 0.
+
+        Args:
+            loss: a scalar.
+            step: steps of the window before this one.
+            frequency: steps that a window is expected to have.
+            device: where to hold a loss that is a number.
+        """
+        if isinstance(loss, Tensor):
+            device = loss.device
+        with torch.inference_mode(False), torch.no_grad():
+            if step >= len(self._slots) or self._slots[0].device != device:
+                self._make_room(step, frequency, device)
+            if isinstance(loss, Tensor):
+                self._slots[step].copy_(loss.detach().reshape(()))
+            else:
+                self._slots[step].fill_(float(loss))  # or numpy's
+
+    def first(self, steps: int) -> Tensor | None:
+        """Those of the window's first ``steps`` steps; None if none was ever given."""
+        return None if self._held is None else self._held[:steps]
+
+    def reset(self) -> None:
+        """Forget them, for the next window."""
+        if self._held is not None:
+            self._held.fill_(math.nan)
+
+    def state(self) -> Tensor | None:
+        """A copy of them."""
+        return None if self._held is None else self._held.cpu().clone()
+
+    def load(self, state: Tensor | None) -> None:
+        """Continue from :meth:`state`."""
+        self._held = None if state is None else state.clone()
+        self._slots = () if self._held is None else self._held.unbind(0)
+
+    def _make_room(self, step: int, frequency: int, device: torch.device) -> None:
+        held = torch.empty(0, device=device) if self._held is None else self._held
+        held = torch.empty(0, device=device) if held.is_meta else held.to(device)
+        room = max(frequency, 2 * step, held.numel()) - held.numel()
+        self._held = torch.cat([held, torch.full((room,), math.nan, device=device)])
+        self._slots = self._held.unbind(0)
+
+
+def check_scalar(name: str, value: object) -> None:
+    """Raise unless a step's value is a number, a tensor of one element or None."""
+    if isinstance(value, Tensor) and not value.is_complex():
+        if value.numel() != 1:
+            raise ValueError(
+                f"{name}: expected a scalar, got {list(value.shape)}; take its mean or sum first."
+            )
+    elif value is not None and not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{name}: expected a number or a scalar tensor, got {value!r}; take the step's mean "
+            "or sum."
+        )

@@ -1,0 +1,245 @@
+"""Sums of all plain latents side by side in one tensor: twelve kernels a step, however many.
+
+On a GPU a step costs launches, not bytes, and on a CPU dispatches: so latents of the form
+``[batch, units]`` lie next to one another and the same few kernels read their batches. What
+cannot be read leaves its unit out for the whole batch, which is asked per unit and not per
+element. Masked latents and those with positions have :class:`~.statistics.Statistics` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .batch_sums import BatchSums, Columns, batch_sums
+from .plain import Part, plain_statistics
+from .posterior import Posterior
+from .rows import PlainRow
+from .shifts import LOG_VARIANCE_LIMIT
+from .statistics import Statistics
+
+
+class _View(NamedTuple):
+    """The columns of one latent or of all, at their fixed address."""
+
+    columns: Columns
+    posterior: list[Tensor]
+    growth: list[Tensor]
+    latent_of: Tensor | None
+    zeros: Tensor
+    ones: Tensor
+
+
+class SideBySide:
+    """Sums of plain latents; their address changes only when a latent comes or goes.
+
+    Attributes:
+        parts: columns and counts by latent.
+        table: ``[15, all units]`` in fp32, see :class:`~.rows.PlainRow`.
+        totals: ``[2, latents]``: sums over steps of the whole latent's pull and its square.
+    """
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Part] = {}
+        self.table = torch.zeros(PlainRow.ALL, 0)
+        self.totals = torch.zeros(2, 0)
+        self._pending: dict[str, Tensor] = {}
+        self._new: set[str] = set()
+        self._views: dict[tuple[str, ...], _View] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sums live."""
+        return self.table.device
+
+    def add(self, name: str, units: int, device: torch.device) -> None:
+        """Make room for a latent behind the others."""
+        start = self.table.shape[1]
+        with torch.inference_mode(False):
+            room = torch.zeros(PlainRow.ALL, units, device=device)
+            room[PlainRow.LOW], room[PlainRow.HIGH] = -LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT
+            self.table = torch.cat([self.table.to(device), room], 1)
+            self.totals = torch.cat([self.totals.to(device), room.new_zeros(2, 1)], 1)
+        self.parts[name] = Part(start, start + units)
+        self._new.add(name)
+        self._views = {}
+
+    def take_out(self, name: str) -> Statistics:
+        """Give a latent's sums so far, and close the gap that they leave."""
+        taken, at = self.statistics(name), list(self.parts).index(name)
+        gone = self.parts.pop(name)
+        taken.has_new_cells = name in self._new
+        if (pending := self._pending.pop(name, None)) is not None:
+            taken.add_pending(-pending)
+        with torch.inference_mode(False):
+            self.table = torch.cat([self.table[:, : gone.start], self.table[:, gone.end :]], 1)
+            self.totals = torch.cat([self.totals[:, :at], self.totals[:, at + 1 :]], 1)
+        for other, part in self.parts.items():
+            if part.start >= gone.end:
+                start, end = part.start - taken.units, part.end - taken.units
+                self.parts[other] = part._replace(start=start, end=end)
+        self._new.discard(name)
+        self._views = {}
+        return taken
+
+    def to(self, device: torch.device) -> None:
+        """Move the sums, after the model was moved or a state was loaded."""
+        self.table, self.totals = self.table.to(device), self.totals.to(device)
+        self._pending = {name: pull.to(device) for name, pull in self._pending.items()}
+        self._views = {}
+
+    @torch.no_grad()
+    def update(
+        self,
+        batch: Mapping[str, Posterior],
+        gradients: Sequence[Tensor] | None,
+        closes: bool = True,
+    ) -> None:
+        """Add one batch of one latent, or of all in the order of ``parts``, of one batch size.
+
+        Args:
+            batch: a posterior ``[batch, units]`` by latent, any floating types.
+            gradients: dL/dmu of each, or None.
+            closes: whether the optimiser step is over; else the pull waits for more.
+        """
+        for name in self._new.intersection(batch):
+            self._set_shift(name, batch[name])
+        view = self._view(tuple(batch))
+        sums = batch_sums(view.columns, list(batch.values()), gradients)
+        rows = next(iter(batch.values())).mean.shape[0]
+        if rows == 1 and sums.pull is not None:
+            _centre_on_window(view, sums)
+        if sums.pull is not None and not closes:
+            self._wait(batch, sums.pull)
+        elif sums.pull is not None and self._pending:
+            self._add_pending(batch, sums.pull)
+        sums.gate(view.columns.one)
+        d, read = sums.d, sums.read
+        first = [read, d, sums.v, sums.expm1, sums.dd, sums.clamped, d]
+        target, second = [*view.posterior], [*[read] * 6, d]
+        scale = [float(rows), *[1.0] * 5, 1.0 / rows]
+        if sums.pull is not None and sums.stepped is not None and closes:
+            more, by = _growth(view, sums.pull, sums.stepped)
+            target, first, second = [*target, *view.growth], [*first, *more], [*second, *by]
+            scale += [1.0] * len(more)
+        torch._foreach_addcmul_(target, first, second, scale)
+        for name in batch:
+            part = self.parts[name]
+            self.parts[name] = part._replace(rows=part.rows + rows, batches=part.batches + 1)
+
+    @torch.no_grad()
+    def grow(self, name: str, growth: Tensor) -> None:
+        """Add to a latent's g in this step, ``[units]``."""
+        earlier = self._pending.get(name)
+        self._pending[name] = -growth if earlier is None else earlier - growth
+
+    @torch.no_grad()
+    def end_step(self) -> None:
+        """Close the optimiser step for the latents whose pull still waits."""
+        for name in list(self._pending):
+            view, pull = self._view((name,)), self._pending.pop(name)
+            stepped = torch.addcmul(view.columns.one, pull, pull, value=0).nan_to_num_(0.0)
+            first, second = _growth(view, pull.nan_to_num_(0.0, 0.0, 0.0), stepped)
+            torch._foreach_addcmul_(view.growth, first, second)
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Start the next window, shifted to the means of this one; in place."""
+        table, row = self.table, PlainRow
+        count = table[row.COUNT].clamp(min=1.0)
+        table[row.SHIFT] += table[row.D] / count
+        table[row.LV_SHIFT] += table[row.LV] / count
+        torch.sub(-LOG_VARIANCE_LIMIT, table[row.LV_SHIFT], out=table[row.LOW])
+        torch.sub(LOG_VARIANCE_LIMIT, table[row.LV_SHIFT], out=table[row.HIGH])
+        table[row.COUNT :].zero_()
+        self.totals.zero_()
+        self.parts = {name: Part(part.start, part.end) for name, part in self.parts.items()}
+
+    def statistics(self, name: str) -> Statistics:
+        """One latent's sums as :class:`Statistics`."""
+        at, part = list(self.parts).index(name), self.parts[name]
+        return plain_statistics(self.table[:, part.start : part.end], self.totals[:, at], part)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        parts = {name: list(part) for name, part in self.parts.items()}
+        table, totals = self.table.cpu().clone(), self.totals.cpu().clone()
+        pending = {name: pull.cpu().clone() for name, pull in self._pending.items()}
+        return {"parts": parts, "table": table, "totals": totals, "pending": pending}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.parts = {name: Part(*part) for name, part in state["parts"].items()}
+        self.table, self.totals = state["table"].clone(), state["totals"].clone()
+        self._pending = {name: pull.clone() for name, pull in state["pending"].items()}
+        self._new, self._views = set(), {}
+
+    def _set_shift(self, name: str, posterior: Posterior) -> None:
+        """Nothing was summed yet: shift to the means of this first batch."""
+        part, row = self.parts[name], PlainRow
+        columns = self.table[:, part.start : part.end]
+        mean, log_variance = posterior.mean.float(), posterior.log_variance.float()
+        columns[row.SHIFT] = mean.mean(0).nan_to_num_(0.0, 0.0, 0.0)
+        limited = log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
+        columns[row.LV_SHIFT] = limited.mean(0).nan_to_num_(0.0)
+        columns[row.LOW] -= columns[row.LV_SHIFT]
+        columns[row.HIGH] -= columns[row.LV_SHIFT]
+        self._new.discard(name)
+
+    def _view(self, names: tuple[str, ...]) -> _View:
+        if names not in self._views:
+            row, parts = PlainRow, [self.parts[name] for name in names]
+            table = self.table[:, parts[0].start : parts[-1].end]
+            at = list(self.parts).index(names[0])
+            totals = self.totals[:, at : at + len(names)]
+            one, zeros = table.new_ones(()), table.new_zeros(len(names))
+            units = torch.tensor([part.end - part.start for part in parts])
+            latent_of = torch.arange(len(names), dtype=torch.int32).repeat_interleave(units)
+            alone = len(names) == 1
+            self._views[names] = _View(
+                Columns(table[: row.ZERO + 1].unsqueeze(1), table[row.LOW], table[row.HIGH], one),
+                list(table[row.COUNT : row.STEPS].unbind(0)),
+                [*table[row.STEPS :].unbind(0), *totals.unbind(0)],
+                None if alone else latent_of.to(self.device),
+                zeros,
+                zeros + 1.0,
+            )
+        return self._views[names]
+
+    def _wait(self, names: Iterable[str], pull: Tensor) -> None:
+        """Keep this micro-batch's pull for the end of the step."""
+        start = 0
+        for name in names:
+            part = self.parts[name]
+            self.grow(name, -pull[start : start + part.end - part.start])
+            start += part.end - part.start
+
+    def _add_pending(self, names: Iterable[str], pull: Tensor) -> None:
+        """Add what the step's earlier micro-batches left."""
+        start = 0
+        for name in names:
+            part = self.parts[name]
+            if (earlier := self._pending.pop(name, None)) is not None:
+                pull[start : start + part.end - part.start] += earlier
+            start += part.end - part.start
+
+
+def _centre_on_window(view: _View, sums: BatchSums) -> None:
+    """One sample has no mean of its own: its pull is taken about the window's running mean."""
+    assert sums.pull is not None  # the caller asked
+    count, d = view.posterior[:2]
+    gradient, product = sums.table[1], sums.table[3]
+    centre = (d + sums.d) / (count + 1.0)
+    sums.pull.copy_(product - centre * gradient)
+
+
+def _growth(view: _View, pull: Tensor, stepped: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """What is added to the steps, the pulls and their squares, as two factors each."""
+    if view.latent_of is None:
+        total = pull.sum(0, keepdim=True)
+    else:
+        total = torch.index_add(view.zeros, 0, view.latent_of, pull)
+    return [stepped, pull, pull, total, total], [stepped, stepped, pull, view.ones, total]

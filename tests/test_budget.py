@@ -1,0 +1,165 @@
+"""How often a step is observed, chosen from what watching costs."""
+
+import pytest
+
+from collapse_logging import CollapseMonitor, budget
+from collapse_logging.budget import Budget
+
+from .parts import gaussian, recorded, samples
+
+pytestmark = pytest.mark.usefixtures("windows_alone")
+
+
+SPENT = Budget.spent
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What was spent is told, as it is outside of tests."""
+    monkeypatch.setattr(Budget, "spent", SPENT)
+
+
+@pytest.fixture
+def clock(monkeypatch, told):
+    """The budget's clock, and its real share."""
+    clock = Clock()
+    monkeypatch.setattr(budget, "perf_counter", clock)
+    monkeypatch.setattr(budget, "SHARE", 0.005)
+    return clock
+
+
+def pass_steps(chosen, clock, steps, *, own, training, rows=128, frequency=50):
+    """Steps with so much own time and training, in ms."""
+    for step in range(steps):
+        clock.now += training / 1e3
+        with chosen, chosen:  # a hook within step
+            clock.now += own / 1e3
+        chosen.end_step((step + 1) % frequency == 0, rows, frequency)
+
+
+@pytest.mark.parametrize(
+    ("own", "training", "rows", "frequency", "every"),
+    [
+        (0.01, 10.0, 128, 50, 1),
+        (0.1, 10.0, 128, 50, 2),
+        (0.12, 10.0, 128, 50, 3),
+        (0.1, 1.0, 128, 50, 5),  # ten steps a window at least
+        (0.1, 1.0, 128, 200, 20),
+        (0.1, 1.0, 128, 19, 1),
+        (0.1, 1.0, 64, 50, 3),  # 1,024 samples a window at least
+        (0.1, 1.0, 8, 50, 1),
+    ],
+)
+def test_the_least_that_stays_within_the_share(clock, own, training, rows, frequency, every):
+    """Every k-th step: own time over k is 0.5 % of the training's, unless a window gets too few."""
+    chosen = Budget()
+    sizes = {"own": own, "training": training, "rows": rows, "frequency": frequency}
+    pass_steps(chosen, clock, 24, **sizes)
+    assert chosen.chosen is None
+    assert all(chosen.observes(steps, frequency) for steps in range(frequency))
+    pass_steps(chosen, clock, 6, **sizes)
+    assert chosen.chosen == every
+    observed = [steps for steps in range(frequency) if chosen.observes(steps, frequency)]
+    assert observed[-1] == frequency - 1  # the check's own step: single rows are read of it
+    assert len(observed) == -(-frequency // every)
+
+
+def test_a_choice_is_kept(clock):
+    """Once chosen it stays, whatever later steps cost."""
+    chosen = Budget()
+    pass_steps(chosen, clock, 30, own=0.1, training=10.0)
+    pass_steps(chosen, clock, 100, own=9.0, training=10.0)
+    assert chosen.chosen == 2
+
+
+def test_slow_first_steps_and_checks_do_not_enter(clock):
+    """Warm-up steps and steps with a check say nothing about an ordinary step."""
+    chosen = Budget()
+    pass_steps(chosen, clock, 6, own=5.0, training=100.0, frequency=20)
+    for _ in range(4):
+        pass_steps(chosen, clock, 10, own=0.01, training=10.0, frequency=20)
+        clock.now += 0.05
+        with chosen:
+            clock.now += 0.05
+        chosen.end_step(True, 128, 20)
+    assert chosen.chosen == 1
+
+
+def test_what_was_spent_is_told(clock):
+    """Milliseconds a step and the share of all time, of each window alone."""
+    chosen = Budget(1)
+    pass_steps(chosen, clock, 1, own=3.0, training=9.9)
+    chosen.spent()
+    pass_steps(chosen, clock, 10, own=0.1, training=9.9)
+    assert chosen.spent() == pytest.approx({"overhead_ms": 0.1, "overhead_share": 0.01})
+    assert chosen.spent() == {}
+    pass_steps(chosen, clock, 10, own=0.4, training=1.6)
+    assert chosen.spent() == pytest.approx({"overhead_ms": 0.4, "overhead_share": 0.2})
+
+
+@pytest.mark.usefixtures("told")
+def test_reports_tell_it():
+    """Each report has the two measures, and the share is one."""
+    monitor, memory = recorded(check_frequency=2)
+    for seed in range(4):
+        monitor.observe("z", *gaussian((4, 2), seed))
+        monitor.step()
+    for report in memory.reports:
+        assert report.measures["overhead_ms"] > 0
+        assert 0 < report.measures["overhead_share"] <= 1
+
+
+def test_every_kth_step_is_observed():
+    """The steps between are neither kept nor counted, the loss of each is."""
+    monitor, memory = recorded(check_frequency=10, observe_every=5)
+    for step in range(1, 21):
+        mean, log_variance = gaussian((4, 2), step)
+        mean.requires_grad_()
+        monitor.observe("z", mean, log_variance)
+        assert bool(mean._backward_hooks) == (step % 5 == 0)
+        monitor.step(reconstruction_loss=float(step))
+    assert samples(memory) == 16
+    assert [r.measures["reconstruction_loss"] for r in memory.reports] == [5.5, 15.5]
+
+
+def test_rows_beyond_the_most_are_not_read():
+    """With ``max_rows`` the first rows of a batch are read, their gradient with them."""
+    whole, all_rows = recorded(check_frequency=2, max_rows=None)
+    cut, first_rows = recorded(check_frequency=2, max_rows=4)
+    for seed in range(2):
+        for monitor, rows in ((whole, 4), (cut, 6)):
+            mean, log_variance = (side[:rows] for side in gaussian((6, 3), seed))
+            mean.requires_grad_()
+            monitor.observe("z", mean, log_variance)
+            (mean**3).sum().backward()
+            monitor.step()
+    expected, got = (memory.reports[0].latents["z"] for memory in (all_rows, first_rows))
+    assert got.measures == expected.measures
+    assert got.measures["growth"] < 0
+
+
+@pytest.mark.parametrize("argument", ["observe_every", "max_rows"])
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
+def test_neither_is_anything_but_a_count(argument, value, error):
+    """A wrong value names the argument."""
+    with pytest.raises(error, match=f"{argument}: expected"):
+        CollapseMonitor(**{argument: value})
+
+
+def test_the_choice_is_part_of_the_state(clock):
+    """A resumed run observes as often as the one that was stopped."""
+    monitor, _ = recorded(check_frequency=50)
+    pass_steps(monitor._window.budget, clock, 30, own=0.1, training=10.0)
+    resumed, _ = recorded(check_frequency=50)
+    resumed.load_state_dict(monitor.state_dict())
+    assert resumed._window.budget.chosen == 2
