@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -58,6 +59,18 @@ def require_count(name: str, value: object, at_least: int) -> None:
         raise ValueError(f"{expected}, got {got(value)}.")
     if value > _MOST:
         raise ValueError(f"{expected} and at most {_MOST:,}, got {got(value)}.")
+
+
+def checked_count(name: str, value: int | None) -> int | None:
+    """An integer of at least 1, or None.
+
+    Raises:
+        TypeError, ValueError: neither.
+    """
+    if value is None:
+        return None
+    require_count(name, value, at_least=1)
+    return operator.index(value)
 
 
 def checked_name(what: str, value: object) -> str:

@@ -6,7 +6,7 @@ import math
 from statistics import median
 from time import perf_counter
 
-from .arguments import require_count
+from .arguments import checked_count
 
 SHARE = 0.005
 """Own time that watching may take, as a share of the step's."""
@@ -34,9 +34,7 @@ class Budget:
     """
 
     def __init__(self, observe_every: int | None = None) -> None:
-        if observe_every is not None:
-            require_count("observe_every", observe_every, at_least=1)
-        self.chosen = observe_every
+        self.chosen = checked_count("observe_every", observe_every)
         self._measured: list[tuple[float, float]] = []
         self._depth = 0
         self._entered = self._own = 0.0

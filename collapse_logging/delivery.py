@@ -10,10 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from .arguments import checked_list
+from .ranks import Added, Ranks
 from .report import MOST_LATENTS, Report
-from .responses import CheckResponse, Response, respond
-from .snapshot import Snapshot
+from .responses import CheckResponse, Response, needs_all_ranks, respond
+from .snapshot import Layout, Snapshot
 from .transfer import Transfer, transfer_for
 from .verdict import Judge
 from .window import Window
@@ -31,21 +34,37 @@ class Delivery:
         writers: where reports go, complete.
         responses: called with each alert of a latent that is not optional.
         strict: raise what a writer or a response raises.
+        across_ranks: whether the ranks of a distributed run watch as one.
     """
 
     def __init__(
-        self, judge: Judge, writers: Sequence[Writer], responses: Sequence[Response], strict: bool
+        self,
+        judge: Judge,
+        writers: Sequence[Writer],
+        responses: Sequence[Response],
+        strict: bool,
+        across_ranks: bool = True,
     ) -> None:
         self.judge = judge
         self.report: Report | None = None
         self.transfer: Transfer | None = None
+        self.ranks = Ranks(across_ranks, strict)
         self._unread: set[str] = set()
+        self._news = False
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(checked_list(responses, "responses", callable))
         self._strict = strict
         self._process = os.getpid()
         self._said_forked = False
         self._most_seen = 0
+
+    def meet(self, window: Window, step: int, frequency: int) -> Ranks:
+        """At the first step: whether all ranks watch together, and with the same settings."""
+        if not self.ranks.met:
+            start = {"step": step, "open_steps": window.steps, "checks": self.judge.checks}
+            settings = asdict(self.judge.rules) | {"optional": sorted(self.judge.optional)}
+            self.ranks.meet(settings | {"check_frequency": frequency} | start)
+        return self.ranks
 
     def send(self, window: Window, step: int) -> None:
         """Start the copy of a window and reset it; while two are under way it goes on and merges.
@@ -54,25 +73,59 @@ class Delivery:
             window: what was gathered.
             step: training step at which it ends.
         """
+        packed: tuple[Tensor, Layout | Added] | None = None
         device = window.latents.device
-        if device is not None and device.type != "meta":
-            self.transfer = self.transfer or transfer_for(device)
-            if not self.transfer.ready():
-                return
-            vector, layout = window.pack()
+        if self.transfer is not None and not self.transfer.ready():
+            return
+        if self.ranks.together:
+            self._deliver_arrived(wait=True)  # the last check's, also where it is not its time
+            packed = self.ranks.add(window)
+        elif device is not None and device.type != "meta":
+            packed = window.pack()
+        if packed is not None:
+            vector, layout = packed
+            self.transfer = self.transfer or transfer_for(vector.device, self.ranks.together)
             self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
         window.reset()
         for name in self._unread:
             window.latents.read_by_element(name)
 
+    def flush(self, window: Window, step: int) -> Report | None:
+        """Check what is left over, wait for it, and give the latest report.
+
+        Where ranks watch together what is left over is not checked: one may be here alone.
+        """
+        self.arrived(wait=True)  # so that the transfer takes what is left over
+        if window.steps and not self.ranks.together:
+            self.send(window, step)
+        self.arrived(wait=True)
+        return self.report
+
     def arrived(self, wait: bool = False) -> Report | None:
-        """Deliver the copies that have arrived; the latest report, None if there was none."""
-        copies = [] if self.transfer is None else self.transfer.poll(wait)
-        told = [self.deliver(layout.split(v), *at) for v, (layout, *at) in copies]
-        return self.report if any(told) else None
+        """Deliver the copies that have arrived; the latest report, None if there was none.
+
+        Args:
+            wait: for all copies. Other ranks may not be there then: no response is called that
+                needs them.
+        """
+        self._deliver_arrived(wait, alone=wait)
+        news, self._news = self._news, False
+        return self.report if news else None
+
+    def _deliver_arrived(self, wait: bool, alone: bool = False) -> None:
+        copies = [] if self.transfer is None else self.transfer.poll(wait and not self.ranks.lost)
+        for vector, (layout, step, steps, spent) in copies:
+            if isinstance(layout, Added):
+                self.ranks.hear(vector)
+            self._news |= self.deliver(layout.split(vector), step, steps, spent, alone)
 
     def deliver(
-        self, snapshot: Snapshot, step: int, steps: int, spent: Mapping[str, float]
+        self,
+        snapshot: Snapshot,
+        step: int,
+        steps: int,
+        spent: Mapping[str, float],
+        alone: bool = False,
     ) -> bool:
         """Judge a window and hand its report on; False if no latent was observed in it.
 
@@ -81,6 +134,7 @@ class Delivery:
             step: training step at which it ended.
             steps: training steps in it.
             spent: the run's own measures of what watching cost.
+            alone: whether other ranks may not be here.
         """
         if self._forked():
             return False
@@ -99,10 +153,12 @@ class Delivery:
                 writer.open(self._settings())
         self._check_many(report)
         self.report = report
-        for writer in self._writers:
+        self.ranks.decided(report)
+        for writer in self._writers if self.ranks.writes else ():
             writer.write(report)
-        for response in self._responses:
-            respond(response, report, self._strict)
+        for response in self._responses if self.ranks.agree else ():
+            if not needs_all_ranks(response) or (self.ranks.together and not alone):
+                respond(response, report, self._strict)
         return True
 
     @contextlib.contextmanager
@@ -128,6 +184,24 @@ class Delivery:
                 "make the monitor in the process that trains."
             )
         return forked
+
+    def state_dict(self) -> dict[str, Any]:
+        """What judge and responses remember once all copies are there; writers are flushed."""
+        self.arrived(wait=True)
+        for writer in self._writers:
+            writer.flush()
+        kept = [r.state_dict() for r in self._responses if isinstance(r, CheckResponse)]
+        return {"judge": self.judge.state_dict(), "responses": kept}
+
+    def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
+        """Continue from :meth:`state_dict`, which was taken after so many training steps."""
+        self.transfer, self.ranks = None, Ranks(self.ranks.across, self._strict)
+        self.judge.load_state_dict(state["judge"])
+        mine = [r for r in self._responses if isinstance(r, CheckResponse)]
+        for response, saved in zip(mine, state.get("responses", ()), strict=False):
+            response.load_state_dict(saved)
+        for writer in self._writers:
+            writer.resume(step)
 
     def _check_optional(self, report: Report) -> None:
         unknown = sorted(self.judge.optional - report.latents.keys())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +125,15 @@ class Latents:
         gathered = self._latents.get(name)
         if gathered is not None and gathered.statistics is None:
             gathered.statistics = self.plain.take_out(name)
+
+    def restart(self, shapes: Mapping[str, Shape]) -> None:
+        """Begin afresh those latents of which other ranks read fewer positions."""
+        for name, gathered in self._latents.items():
+            own, shape = gathered.statistics, shapes.get(name)
+            if own is not None and shape is not None and shape.stride > own.stride:
+                gathered.statistics = Statistics(1, own.units, own.device)
+                gathered.statistics.stride = shape.stride
+                gathered.statistics.all_positions = shape.all_positions
 
     def state_dict(self) -> dict[str, Any]:
         """Sums as plain values and tensors."""

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from .arguments import require_count
 from .capture import Capture, Latents
 from .delivery import Delivery
+from .handshake import world
 from .losses import check_scalar
 from .posterior import observed
 from .probe import Loss, Probe
@@ -49,6 +50,7 @@ class CollapseMonitor:
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
+        across_ranks: judge what all ranks see together; False, for uneven steps: each its own.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of its range.
@@ -74,6 +76,7 @@ class CollapseMonitor:
         log_dir: str | Path | None = None,
         verbose: bool = True,
         strict: bool = False,
+        across_ranks: bool = True,
     ) -> None:
         overrides = {
             "kl_threshold": kl_threshold,
@@ -85,7 +88,8 @@ class CollapseMonitor:
         }
         self.rules = resolve_rules(rules, overrides)
         judge = Judge(self.rules, optional, language)
-        self._delivery = Delivery(judge, complete(writers, log_dir, verbose), responses, strict)
+        kept = complete(writers, log_dir, verbose)
+        self._delivery = Delivery(judge, kept, responses, strict, across_ranks)
         self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
@@ -180,8 +184,10 @@ class CollapseMonitor:
             step = self._step + 1 if step is None else step
             require_count("step", step, at_least=0)
             self.settle()
+            ranks = self._delivery.meet(self._window, self._step, self.check_frequency)
             self._step = operator.index(step)
-            self._window.end_step(reconstruction_loss, beta)
+            with ranks.guarded():
+                self._window.end_step(reconstruction_loss, beta)
             checks, rows = self._window.full, self._window.latents.rows
             if checks:
                 if self._probe and self._delivery.judge.wants_probe:
@@ -192,12 +198,8 @@ class CollapseMonitor:
         return report
 
     def flush(self) -> Report | None:
-        """Check what is left over, wait for it, and return the latest report."""
-        self._delivery.arrived(wait=True)  # so that the transfer takes what is left over
-        if self._window.steps:
-            self._delivery.send(self._window, self._step)
-        self._delivery.arrived(wait=True)
-        return self.report
+        """Check what is left over (not on several ranks), and return the latest report."""
+        return self._delivery.flush(self._window, self._step)
 
     def close(self) -> None:
         """Deliver what is pending, take the hooks off, close the writers and forget them."""
@@ -212,6 +214,8 @@ class CollapseMonitor:
 
     def __exit__(self, *raised: object) -> None:
         """Close; an exception of the user's passes through as it is."""
+        if raised[1] is not None:
+            self._delivery.ranks.leave()
         try:
             self.close()
         except Exception:
@@ -221,16 +225,16 @@ class CollapseMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
-        self._delivery.arrived(wait=True)
-        judge, window = self._delivery.judge.state_dict(), self._window.state_dict()
-        about = {"version": _STATE_VERSION, "step": self._step}
-        return {**about, "window": window, "judge": judge}
+        delivered = self._delivery.state_dict()  # first: what it delivers may end with a save
+        about = {"step": self._step, "rank": world()[0]}
+        window = self._window.state_dict()
+        return {"version": _STATE_VERSION, **about, "window": window, **delivered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
         if state.get("version") != _STATE_VERSION:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
-        self._step, self._delivery.transfer = int(state["step"]), None
-        self._window.load_state_dict(state["window"])
-        self._delivery.judge.load_state_dict(state["judge"])
+        self._step = int(state["step"])
+        self._window.load_state_dict(state["window"], state.get("rank", 0) == world()[0])
+        self._delivery.load_state_dict(state, self._step)

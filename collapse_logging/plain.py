@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .rows import PlainRow, Row, Shape
+from .rows import PlainRow, Shape
 from .statistics import Statistics
 
 
@@ -35,22 +36,57 @@ def plain_statistics(columns: Tensor, totals: Tensor, part: Part) -> Statistics:
         totals: its column of :attr:`SideBySide.totals`, ``[2]``.
         part: how many rows and batches there were.
     """
-    row = PlainRow
     units = columns.shape[1]
-    same = (row.COUNT, row.SHIFT, row.LV_SHIFT, row.D, row.DD, row.EXPM1, row.LV)
-    sums = columns.new_zeros(11, 1, units)
-    sums[: len(same), 0] = columns[list(same)]
-    sums[Row.WITHIN, 0] = (columns[row.DD] - columns[row.BETWEEN]).clamp(min=0.0)
-    sums[Row.FREEDOM, 0] = (columns[row.COUNT] - part.batches).clamp(min=0.0)
-    sums[Row.NONFINITE, 0] = part.rows - columns[row.COUNT]
-    sums[Row.CLAMPED, 0] = columns[row.CLAMPED]
-    growth = columns.new_zeros(4, units + 1)
-    growth[1:, :-1] = columns[[row.PULL, row.PULL_SQUARED, row.STEPS]]
-    growth[1:3, -1] = totals
-    growth[1].neg_()
-    growth[3, -1] = columns[row.STEPS].max()
+    part = part._replace(start=0, end=units)
+    (growth,) = plain_growth(columns, totals.unsqueeze(1), [part])
+    pending = growth.new_zeros(1, units + 1)
     statistics = Statistics.unpack(
-        torch.cat([sums.reshape(-1), growth.reshape(-1)]), Shape(1, units, 1, 1)
+        torch.cat([rows.reshape(-1) for rows in (plain_sums(columns, [part]), pending, growth)]),
+        Shape(1, units, 1, 1),
     )
     statistics.has_new_cells = False
     return statistics
+
+
+def plain_sums(table: Tensor, parts: Sequence[Part]) -> Tensor:
+    """All latents' sums with the rows of :class:`~.rows.Row`, ``[11, all units]``.
+
+    Args:
+        table: see :attr:`SideBySide.table`.
+        parts: its latents, in the order of their columns.
+    """
+    row = PlainRow
+    count = table[row.COUNT]
+    units = [part.end - part.start for part in parts]
+    rows, batches = (
+        torch.cat([count.new_full((n,), c) for n, c in zip(units, counts, strict=True)])
+        for counts in ([part.rows for part in parts], [part.batches for part in parts])
+    )
+    same = (row.SHIFT, row.LV_SHIFT, row.D, row.DD, row.EXPM1, row.LV)
+    within = (table[row.DD] - table[row.BETWEEN]).clamp(min=0.0)
+    freedom = (count - batches).clamp(min=0.0)
+    rest = [within, freedom, rows - count, table[row.CLAMPED]]
+    return torch.stack([count, *(table[at] for at in same), *rest])
+
+
+def plain_growth(table: Tensor, totals: Tensor, parts: Sequence[Part]) -> list[Tensor]:
+    """Each latent's sums over steps of g, g^2 and 1, ``[3, units + 1]``; the last is the whole.
+
+    Args:
+        table: see :attr:`SideBySide.table`.
+        totals: see :attr:`SideBySide.totals`.
+        parts: its latents, in the order of their columns.
+    """
+    row = PlainRow
+    units = torch.stack([table[row.PULL].neg(), table[row.PULL_SQUARED], table[row.STEPS]])
+    steps = [units[2:, part.start : part.end].amax(1) for part in parts]
+    return [
+        torch.cat(
+            [
+                units[:, part.start : part.end],
+                torch.cat([-totals[:1, at], totals[1:, at], steps[at]]).unsqueeze(1),
+            ],
+            1,
+        )
+        for at, part in enumerate(parts)
+    ]

@@ -8,8 +8,9 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from .files import move, save_whole
+from .files import move, part_of, remove, save_whole
 from .report import Alert, Level, Report
 
 Response = typing.Callable[[Alert], None]
@@ -22,13 +23,22 @@ class CheckResponse(ABC):
 
     Attributes:
         checkpoint: the file that holds the last healthy model, if this response keeps one.
+        needs_all_ranks: whether it must be called on all ranks or on none.
     """
 
     checkpoint: Path | None = None
+    needs_all_ranks: bool = False
 
     def checkpoint_after(self, report: Report) -> Path | None:
         """Where the last healthy model will be once this report is answered."""
         return self.checkpoint
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers between checks, as plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 - optional
+        """Continue from :meth:`state_dict`."""
 
     @abstractmethod
     def on_report(self, report: Report) -> None:
@@ -37,6 +47,11 @@ class CheckResponse(ABC):
     @abstractmethod
     def __call__(self, alert: Alert) -> None:
         """Called for every alert, on every rank."""
+
+
+def needs_all_ranks(response: Response) -> bool:
+    """Whether a response must be called on all ranks or on none."""
+    return isinstance(response, CheckResponse) and response.needs_all_ranks
 
 
 def respond(response: Response, report: Report, strict: bool = False) -> None:
@@ -73,6 +88,8 @@ class KeepLastHealthy(CheckResponse):
         save: saves the training's state to a path, e.g. ``trainer.save_checkpoint``.
         directory: where the files go.
         every: healthy checks from one checkpoint to the next.
+        owner: whether this process names and removes the files. Where all ranks save together,
+            the one that writes.
     """
 
     def __init__(
@@ -80,12 +97,31 @@ class KeepLastHealthy(CheckResponse):
         save: Callable[[Path], object],
         directory: str | os.PathLike[str],
         every: int = 10,
+        owner: bool = True,
     ) -> None:
         self.directory = Path(directory)
         self._save = save
         self._every = every
+        self._owner = owner
         self._kept_at = -every
         self._alarm_step = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The file, the check at which it was saved and the step of the last alarm."""
+        name = None if self.checkpoint is None else str(self.checkpoint)
+        return {"checkpoint": name, "kept_at": self._kept_at, "alarm_step": self._alarm_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue with the file, whatever a session that was killed has done to it since."""
+        self._kept_at, self._alarm_step = int(state["kept_at"]), int(state["alarm_step"])
+        self.checkpoint = Path(state["checkpoint"]) if state["checkpoint"] else None
+        if self.checkpoint is None or not self._owner or self.checkpoint.exists():
+            return
+        if (renamed := _final(self.checkpoint)).exists():
+            move(renamed, self.checkpoint)
+            return
+        later = self.checkpoint.parent.glob("last_healthy_step_*.ckpt")
+        self.checkpoint = max(later, key=os.path.getmtime, default=None)
 
     def checkpoint_after(self, report: Report) -> Path | None:
         """At red the file under its final name."""
@@ -97,31 +133,44 @@ class KeepLastHealthy(CheckResponse):
         """Renew the checkpoint if this check is healthy and the last one is old enough."""
         if not report.healthy or report.check - self._kept_at < self._every:
             return
-        old = self.checkpoint
-        self.checkpoint = self._write(f"last_healthy_step_{report.step}.ckpt")
-        self._kept_at = report.check
-        if old is not None and old != self.checkpoint:
-            old.unlink(missing_ok=True)
+        old, kept_at = self.checkpoint, self._kept_at
+        path = self.directory / f"last_healthy_step_{report.step}.ckpt"
+        self.checkpoint, self._kept_at = path, report.check  # first: it is part of what is saved
+        try:
+            self._write(path)
+        except Exception:
+            self.checkpoint = old
+            if not self.needs_all_ranks:  # where one rank alone failed, none must try alone
+                self._kept_at = kept_at
+            raise
+        if old is not None and old != path:
+            self._remove(old)
 
     def __call__(self, alert: Alert) -> None:
         """At red: give the healthy checkpoint its final name and save the state at the alarm."""
         if not _confirms(alert):
             return
-        if self.checkpoint is not None and self.checkpoint.exists():
-            final = _final(self.checkpoint)
-            move(self.checkpoint, final)
-            _log.warning("💾 the model from before the collapse is %s", final)
-            self.checkpoint = None
-            self._kept_at = -self._every
+        kept, self.checkpoint = self.checkpoint, None
+        self._kept_at = -self._every
+        if kept is not None and self._owner and kept.exists():
+            move(kept, _final(kept))
+            _log.warning("💾 the model from before the collapse is %s", _final(kept))
         if alert.step != self._alarm_step:
             self._alarm_step = alert.step
-            saved = self._write(f"model_at_alarm_step_{alert.step}.ckpt")
-            _log.warning("💾 the model at the alarm is %s", saved)
+            path = self.directory / f"model_at_alarm_step_{alert.step}.ckpt"
+            self._write(path)
+            _log.warning("💾 the model at the alarm is %s", path)
 
-    def _write(self, name: str) -> Path:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        save_whole(self.directory / name, self._save)
-        return self.directory / name
+    def _write(self, final: Path) -> None:
+        if self._owner:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            save_whole(final, self._save)
+        else:
+            self._save(part_of(final))
+
+    def _remove(self, path: Path) -> None:
+        if self._owner:
+            remove(path)
 
 
 def _confirms(alert: Alert) -> bool:
@@ -144,6 +193,14 @@ class StopWhenCollapsed(CheckResponse):
         self.red_checks = 0
         self._stop = stop
         self._patience = patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """The red checks in a row so far."""
+        return {"red_checks": self.red_checks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Count on."""
+        self.red_checks = int(state["red_checks"])
 
     def on_report(self, report: Report) -> None:
         """Count red checks; at the last one of patience, stop."""

@@ -51,24 +51,25 @@ def logger_writers(loggers: list[Any], prefix: str) -> list[Writer]:
 
 def own_responses(trainer: Any, folder: Path | None, patience: int | None) -> list[CheckResponse]:
     """Keep checkpoints in ``folder``, stop after ``patience`` red checks; None: not wanted."""
-    if folder is None and patience is None:
-        return []
-    if trainer.world_size > 1:
-        _log.warning(
-            "auto_save_on_collapse and stop_on_collapse are off: with %d processes each sees "
-            "its own share of the data, and a save or stop by one alone would hang the run.",
-            trainer.world_size,
-        )
-        return []
 
     def save(path: Path) -> None:
-        trainer.save_checkpoint(path, weights_only=False)
+        try:
+            trainer.save_checkpoint(path, weights_only=False)
+        except Exception:
+            trainer.strategy.barrier()  # at its end, where the other ranks wait
+            raise
 
     def stop(message: str) -> None:
         trainer.should_stop = True
 
-    found: list[CheckResponse] = [] if folder is None else [KeepLastHealthy(save, folder)]
-    return found if patience is None else [*found, StopWhenCollapsed(stop, patience)]
+    found: list[CheckResponse] = []
+    if folder is not None:
+        found.append(KeepLastHealthy(save, folder, owner=trainer.is_global_zero))
+    if patience is not None:
+        found.append(StopWhenCollapsed(stop, patience))
+    for response in found:
+        response.needs_all_ranks = trainer.world_size > 1
+    return found
 
 
 def run_folder(trainer: Any, log_dir: str | None, name: str) -> Path:

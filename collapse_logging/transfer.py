@@ -18,6 +18,9 @@ from torch import Tensor
 SLOTS = 2
 """Copies that may be under way at once; beyond it the window goes on and merges."""
 
+LAG = 5
+"""Steps after which a copy is waited for where several ranks must decide at the same step."""
+
 
 class Transfer(ABC):
     """The port: tests put a device of their own behind it."""
@@ -99,6 +102,38 @@ class CudaTransfer(Transfer):
         return torch.empty(size, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
 
 
-def transfer_for(device: torch.device) -> Transfer:
-    """The transfer for a device."""
-    return CudaTransfer() if device.type == "cuda" else DirectTransfer()
+class LaggedTransfer(Transfer):
+    """Gives a copy at a fixed poll after it was sent, not when it happens to be there.
+
+    Copies land at different steps on different ranks, but all must decide at the same one.
+
+    Args:
+        inner: makes the copies.
+        polls: polls that give nothing; then it waits, if the copy is not there yet.
+    """
+
+    def __init__(self, inner: Transfer, polls: int) -> None:
+        self._inner = inner
+        self._polls = polls
+        self._left = 0
+
+    def ready(self) -> bool:
+        """As the inner one."""
+        return self._inner.ready()
+
+    def send(self, vector: Tensor, tag: Any) -> None:
+        """As the inner one."""
+        self._left = self._polls
+        self._inner.send(vector, tag)
+
+    def poll(self, wait: bool = False) -> list[tuple[Tensor, Any]]:
+        """Nothing, until it is time for all."""
+        self._left -= 1
+        return self._inner.poll(wait=True) if wait or self._left < 0 else []
+
+
+def transfer_for(device: torch.device, together: bool = False) -> Transfer:
+    """The transfer for a device; ``together``: one that gives at the same step on all ranks."""
+    if not together:
+        return CudaTransfer() if device.type == "cuda" else DirectTransfer()
+    return LaggedTransfer(transfer_for(device), LAG if device.type == "cuda" else 0)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import require_count
+from .arguments import checked_count
 from .budget import Budget
 from .latents import Gathered, Latents
 from .losses import Losses
@@ -47,12 +47,10 @@ class Window:
     def __init__(
         self, frequency: int, observe_every: int | None = None, max_rows: int | None = None
     ) -> None:
-        if max_rows is not None:
-            require_count("max_rows", max_rows, at_least=1)
         self.frequency = frequency
         self.budget = Budget(observe_every)
         self.steps = 0
-        self.latents = Latents(max_rows)
+        self.latents = Latents(checked_count("max_rows", max_rows))
         self.probed: Mapping[str, Tensor] = {}
         self._losses = Losses()
         self._beta: Tensor | float = math.nan
@@ -85,35 +83,54 @@ class Window:
         self, loss: Tensor | float | None = None, beta: Tensor | float | None = None
     ) -> None:
         """Close an optimiser step: update the sums of every latent, note the loss and beta."""
+        before, self.steps = self.steps, self.steps + 1  # first: it counts even where we fail
         self.latents.end_step()
         if loss is not None:
             device = self.latents.device or torch.device("cpu")
-            self._losses.note(loss, self.steps, self.frequency, device)
+            self._losses.note(loss, before, self.frequency, device)
         beta = math.nan if beta is None else beta
         self._beta = beta.detach() if isinstance(beta, Tensor) else beta
-        self.steps += 1
 
     def pack(self) -> tuple[Tensor, Layout]:
         """The window as one fp32 vector on the device, and how to read it; uses up ``probed``."""
-        self._packed += 1
-        probed, self.probed = self.probed, {}
         plain, device = self.latents.plain, self.latents.device
-        unknown = torch.full((2,), math.nan, device=device)  # made there: a check copies once
         parts = [plain.table.reshape(-1), plain.totals.reshape(-1)]
         shapes: dict[str, Shape | None] = {}
+        extras = self.extras()
         for name, gathered in self.latents:
             own = gathered.statistics
             shapes[name] = None if own is None else own.shape
             parts += [] if own is None else [own.pack()]
-            parts += [self._mutual_information(gathered, unknown), probed.get(name, unknown)]
+            parts += extras[name]
         losses = self._losses.first(self.steps)
         parts += [] if losses is None else [losses]
-        if isinstance(self._beta, Tensor):
-            parts.append(self._beta.reshape(1))
-        else:
-            parts.append(torch.full((1,), self._beta, device=device))
+        parts.append(self.beta)
         vector = torch.cat([part.to(device, torch.float32) for part in parts])
         return vector, Layout(shapes, dict(plain.parts), 0 if losses is None else losses.numel())
+
+    def extras(self) -> dict[str, list[Tensor]]:
+        """By latent its values of :data:`~.snapshot.EXTRAS` in pairs; uses up ``probed``."""
+        self._packed += 1
+        probed, self.probed = self.probed, {}
+        unknown = self._number(math.nan, 2)
+        return {
+            name: [self._mutual_information(gathered, unknown), probed.get(name, unknown)]
+            for name, gathered in self.latents
+        }
+
+    @property
+    def beta(self) -> Tensor:
+        """Weight of the KL at the last step, ``[1]``, NaN where it was not told."""
+        beta = self._beta
+        return beta.reshape(1) if isinstance(beta, Tensor) else self._number(beta)
+
+    @property
+    def losses(self) -> Tensor:
+        """The reconstruction loss of each step, ``[steps]``, NaN where none was given."""
+        losses = self._losses.first(self.steps)
+        if losses is None:
+            return self._number(math.nan, self.steps)
+        return torch.nn.functional.pad(losses, (0, self.steps - losses.numel()), value=math.nan)
 
     def reset(self) -> None:
         """Start the next window."""
@@ -132,14 +149,24 @@ class Window:
             **self.latents.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue a window; tensors move to the model's device when it is next observed."""
+    def load_state_dict(self, state: dict[str, Any], sums: bool = True) -> None:
+        """Continue a window; tensors move to the model's device when it is next observed.
+
+        Args:
+            state: of :meth:`state_dict`.
+            sums: whether it is this process's own; else only the steps are counted on.
+        """
         self.steps = int(state["steps"])
         self._packed = int(state["packed"])
         self.budget.chosen = state["observe_every"]
-        self._beta = float(state["beta"])
-        self._losses.load(state["losses"])
-        self.latents.load_state_dict(state)
+        if sums:
+            self._beta = float(state["beta"])
+            self._losses.load(state["losses"])
+            self.latents.load_state_dict(state)
+
+    def _number(self, value: float, times: int = 1) -> Tensor:
+        """A number as a tensor that is made on the device: a check copies once."""
+        return torch.full((times,), value, device=self.latents.device)
 
     def _mutual_information(self, gathered: Gathered, unknown: Tensor) -> Tensor:
         last = gathered.last

@@ -44,10 +44,17 @@ class BackgroundWriter(Writer):
         self._waiting.append(report)
         self._take_turn()
         if report.alerts or self._failed:
-            if self._turn is not None:
-                self._turn.result()
-            self._raise_failure()
+            self._catch_up()
             self._failed = False
+
+    def resume(self, step: int) -> None:
+        """As the writer does, at once: nothing is waiting yet."""
+        self.writer.resume(step)
+
+    def flush(self) -> None:
+        """Wait until all that was handed over is written, then as the writer does."""
+        self._catch_up()
+        self.writer.flush()
 
     def close(self) -> None:
         """Write what waits, let the thread go, and close as the writer does."""
@@ -57,6 +64,11 @@ class BackgroundWriter(Writer):
         while self._waiting:  # behind a failure
             self._write_waiting()
         self.writer.close()
+        self._raise_failure()
+
+    def _catch_up(self) -> None:
+        if self._turn is not None:
+            self._turn.result()
         self._raise_failure()
 
     def _take_turn(self) -> None:

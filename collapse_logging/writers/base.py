@@ -40,6 +40,12 @@ class Writer(ABC):
     def write(self, report: Report) -> None:
         """Take one report; after one with alerts, what was written must survive a kill."""
 
+    def resume(self, step: int) -> None:  # noqa: B027 - optional
+        """Called before the first report of a resumed run: what was written after it is void."""
+
+    def flush(self) -> None:  # noqa: B027 - optional
+        """Called when a checkpoint is saved: what was written before must survive a kill."""
+
     def close(self) -> None:  # noqa: B027 - optional
         """Write what is held back and let go of handles; may be called twice."""
 

@@ -66,6 +66,15 @@ class GuardedWriter(Writer):
             self._failures = 0
             _log.warning("%s works again, at step %d.", self._name, report.step)
 
+    def resume(self, step: int) -> None:
+        """As the writer does."""
+        self._attempt(lambda: self.writer.resume(step), "when the run was resumed")
+
+    def flush(self) -> None:
+        """As the writer does, unless it is failing."""
+        if not self._failures:
+            self._attempt(self.writer.flush, "when it was flushed")
+
     def close(self) -> None:
         """As the writer does, after a last try to hand over the alerts that it missed."""
         if self._missed and self._latest is not None:

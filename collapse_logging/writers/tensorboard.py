@@ -96,6 +96,24 @@ class TensorBoardWriter(Writer):
             raise
         self._write_dashboard(list(shown_latents(report)))
 
+    def resume(self, step: int) -> None:
+        """Have TensorBoard forget what a killed session wrote later, in a folder of our own."""
+        if self._folder is None or self._writer is None:
+            return
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        # as SummaryWriter(purge_step=...) does, which is not known when the writer is made
+        for event in (
+            Event(file_version="brain.Event:2"),
+            Event(session_log=SessionLog(status=SessionLog.START)),
+        ):
+            self._writer._get_file_writer().add_event(event, step + 1)
+
+    def flush(self) -> None:
+        """To the disk, where a queue and minutes lie between."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def close(self) -> None:
         """Draw the last check if it was not due, flush, and close what is our own."""
         if self._writer is None:

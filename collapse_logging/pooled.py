@@ -1,0 +1,148 @@
+"""A window as one vector that may be added over ranks, and how the sum is read.
+
+Sums may be added only if they are taken about the same points, and values that are known on some
+ranks only if it is said on how many. All is float64: a check adds few kilobytes, and what the
+ranks' means differ by costs no digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .latents import Gathered, Latents
+from .plain import plain_growth, plain_sums
+from .rows import GrowthRow, Row, Shape
+from .shifts import rebase
+from .snapshot import EXTRAS, Seen, Snapshot
+from .statistics import Statistics
+from .window import Window
+
+_ROWS, _SUMMED = 11, 9
+
+
+@dataclass
+class Pool:
+    """What all ranks pack, in the same order.
+
+    Attributes:
+        shapes: by name the shape of each latent's sums.
+        shifts: the points about which they are taken, ``[3, cells]`` with the first three rows
+            of :class:`~.rows.Row`, the first of which is not used.
+    """
+
+    shapes: Mapping[str, Shape]
+    shifts: Tensor
+
+    @property
+    def cells(self) -> int:
+        """Units times positions of all latents."""
+        return self.shifts.shape[1]
+
+    def size(self, steps: int) -> int:
+        """Length of the vector of a window of so many steps."""
+        growth = sum(3 * (shape.units + 1) for shape in self.shapes.values())
+        return _SUMMED * self.cells + growth + 2 * self._values(steps)
+
+    def pack(self, window: Window) -> Tensor:
+        """The window's sums and values, ``[size]``; nothing is read on the host."""
+        device = self.shifts.device
+        moments, growth = self._sums(window.latents)
+        moments = rebase(moments, self.shifts)
+        values = self._known(window).to(device, torch.float64)
+        known = torch.isfinite(values)
+        parts = [moments[0], moments[Row.D :], *growth, torch.where(known, values, 0.0), known]
+        return torch.cat([part.reshape(-1).to(device, torch.float64) for part in parts])
+
+    def centred(self, total: Tensor) -> Tensor:
+        """What was added, about its own means, which the next window's sums are taken about.
+
+        fp32, in which the host reads it, would else lose the variance beside the means.
+        """
+        added = total[: _SUMMED * self.cells].reshape(_SUMMED, self.cells)
+        count = added[:1].clamp(min=1.0)
+        moments = torch.cat([added[:1], self.shifts[Row.SHIFT :], added[1:]])
+        means = torch.stack([moments[Row.D], moments[Row.LV]]) / count
+        shifts = (self.shifts[Row.SHIFT :] + means).float().double()  # as the host reads them
+        self.shifts = torch.cat([count, shifts])
+        moments = rebase(moments, self.shifts)
+        return torch.cat(
+            [moments[0], shifts.reshape(-1), moments[Row.D :].reshape(-1), total[added.numel() :]]
+        )
+
+    def split(self, vector: Tensor, steps: int) -> Snapshot:
+        """Read on the host what :meth:`centred` gave."""
+        start = _ROWS * self.cells
+        moments = vector[:start].reshape(_ROWS, self.cells)
+        count = self._values(steps)
+        values, known = vector[-2 * count :].reshape(2, count)
+        values = values / known  # NaN where no rank knew it
+        seen: dict[str, Seen] = {}
+        at = 0
+        for number, (name, shape) in enumerate(self.shapes.items()):
+            cells, size = shape.positions * shape.units, 3 * (shape.units + 1)
+            growth = torch.zeros(4, shape.units + 1, dtype=torch.float64)
+            growth[GrowthRow.G :] = vector[start : start + size].reshape(3, -1)
+            sums = moments[:, at : at + cells]
+            whole = torch.cat([sums.reshape(-1), growth.reshape(-1)]).float()
+            own = slice(len(EXTRAS) * number, len(EXTRAS) * (number + 1))
+            extras = dict(zip(EXTRAS, values[own].tolist(), strict=True))
+            extras["decoder_gap_error"] = float((values[own][3] / known[own][3]).sqrt())
+            seen[name] = Seen(Statistics.unpack(whole, shape), extras)
+            at, start = at + cells, start + size
+        *losses, beta = values[len(EXTRAS) * len(self.shapes) :].tolist()
+        return Snapshot(seen, tuple(losses), beta)
+
+    def _values(self, steps: int) -> int:
+        return len(EXTRAS) * len(self.shapes) + steps + 1
+
+    def _sums(self, latents: Latents) -> tuple[Tensor, list[Tensor]]:
+        """``[11, cells]``, and each latent's sums over steps; zero where it was not observed."""
+        plain, found = latents.plain, dict(latents)
+        table, parts = plain.table.to(self.shifts), list(plain.parts.values())
+        sums = plain_sums(table, parts) if parts else table
+        growths = dict(
+            zip(plain.parts, plain_growth(table, plain.totals.to(table), parts), strict=True)
+        )
+        blocks, growth = [], []
+        for name, shape in self.shapes.items():
+            gathered = found.get(name)
+            if gathered is None or not alike(shape, shape_of(gathered)):
+                blocks.append(self.shifts.new_zeros(_ROWS, shape.positions * shape.units))
+                growth.append(self.shifts.new_zeros(3, shape.units + 1))
+                continue
+            own, room = gathered.statistics, shape.positions * shape.units
+            if own is None:
+                part = plain.parts[name]
+                block, pull = sums[:, part.start : part.end], growths[name]
+            else:
+                block, pull = own.sums.flatten(1)[:, :room], own.growth_sums[GrowthRow.G :]
+            blocks.append(torch.nn.functional.pad(block, (0, room - block.shape[1])))
+            growth.append(pull)
+        return torch.cat([block.to(self.shifts) for block in blocks], 1), growth
+
+    def _known(self, window: Window) -> Tensor:
+        """Values of which the mean over ranks is told; NaN where this rank does not know them."""
+        extras, device = window.extras(), self.shifts.device
+        none = self.shifts.new_full((len(EXTRAS),), torch.nan)
+        parts = []
+        for name in self.shapes:
+            pairs = [pair.to(self.shifts) for pair in extras.get(name, [])]
+            own = torch.cat(pairs) if pairs else none
+            parts += [own[:3], own[3:].square()]  # errors add in squares
+        parts += [window.losses, window.beta]
+        return torch.cat([part.to(device, torch.float64) for part in parts])
+
+
+def shape_of(gathered: Gathered) -> Shape:
+    """The shape of a latent's sums."""
+    own = gathered.statistics
+    return Shape(1, gathered.units, 1, 1) if own is None else own.shape
+
+
+def alike(one: Shape, other: Shape) -> bool:
+    """Whether two shapes' sums may be added, but for positions that one of them lacks."""
+    return (one.units, one.stride) == (other.units, other.stride)

@@ -1,0 +1,232 @@
+"""Several ranks watch as one: one all-reduce a check, and the same decisions everywhere.
+
+No collective is started but in :meth:`Ranks.add`, which every rank comes to at the same step, and
+in which order is the same everywhere: none in ``flush``, ``close`` or after an exception.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .handshake import meet, world
+from .pooled import Pool, alike, shape_of
+from .report import Report
+from .rows import Row, Shape
+from .snapshot import Snapshot
+from .window import Window
+
+_CONTROLS = 6
+_log = logging.getLogger("collapse_logging")
+
+
+@dataclass(frozen=True)
+class Added:
+    """How a window that was added over ranks is to be read."""
+
+    pool: Pool
+    steps: int
+
+    def split(self, vector: Tensor) -> Snapshot:
+        """The window on the host."""
+        return self.pool.split(vector[:-_CONTROLS], self.steps)
+
+
+class Ranks:
+    """What the ranks of a distributed run know of each other.
+
+    Args:
+        across: whether they shall watch as one at all.
+        strict: raise faults of ours instead of telling them.
+
+    Attributes:
+        across: as given.
+        met: whether it is settled if they watch together.
+        together: whether all ranks watch as one; False without torch.distributed.
+        agree: whether all ranks decided the same at the last check but one; else nothing is done
+            about alerts any more.
+        lost: whether a rank is gone, or may be: nothing is waited for any more.
+    """
+
+    def __init__(self, across: bool = True, strict: bool = False) -> None:
+        self.together = False
+        self.agree = True
+        self._observe_every: int | None = None
+        self._rank, self._count = 0, 1
+        self.across = across
+        self.met = False
+        self.lost = False
+        self._strict = strict
+        self._pool: Pool | None = None
+        self._described: Mapping[str, Shape] = {}
+        self._fault = False
+        self._vote = 0
+        self._told: set[str] = set()
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank's writers are called."""
+        return not self.together or self._rank == 0
+
+    def meet(self, settings: Mapping[str, Any]) -> None:
+        """At the first step: find out whether all ranks watch; it may wait for them.
+
+        Raises:
+            ValueError: the settings differ between ranks.
+        """
+        if self.met:
+            return
+        self.met = True
+        self._rank, self._count = world()
+        self.together = self.across and meet(settings)
+
+    def leave(self) -> None:
+        """After an exception: other ranks may be waiting elsewhere, so wait for nothing."""
+        self.lost = self.together
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """A fault of ours on one rank must not leave the others waiting for it: it is noted."""
+        try:
+            yield
+        except Exception:
+            if self._strict or not self.together:
+                raise
+            self._fault = True
+            self._tell("watching failed on rank %d; training goes on.", self._rank, traceback=True)
+
+    def add(self, window: Window) -> tuple[Tensor, Added] | None:
+        """All ranks' windows added up; None where none has anything or a rank is gone.
+
+        Args:
+            window: this rank's; from the next check on it observes every which step as all agree.
+        """
+        if self.lost:
+            return None
+        window.budget.chosen = self._observe_every or window.budget.chosen
+        try:
+            if self._pool is None:
+                self._pool = self._agreed(window)
+            if self._pool is None:
+                return None
+            vector = self._packed(self._pool, window, window.budget.chosen)
+            dist.all_reduce(vector)
+        except RuntimeError:  # of the group: ours are caught where they happen
+            self.lost = True
+            self._tell("another rank is gone; no further check.", traceback=True)
+            return None
+        centred = self._pool.centred(vector[:-_CONTROLS])
+        return torch.cat([centred, vector[-_CONTROLS:]]), Added(self._pool, window.steps)
+
+    def hear(self, vector: Tensor) -> None:
+        """What the ranks told each other beside their sums."""
+        faults, changed, vote, squares, every, choosers = vector[-_CONTROLS:].tolist()
+        if faults:
+            self._tell("at some checks the share of %d ranks is missing.", int(faults))
+        if changed:
+            self._pool = None
+        if self._count * int(squares) != int(vote) ** 2:
+            self.agree = False
+            self._tell("ranks disagree about the levels; nothing is done about alerts any more.")
+        if choosers == self._count and self._observe_every is None:
+            self._observe_every = round(every / choosers)
+
+    def decided(self, report: Report) -> None:
+        """Keep a checksum of what this rank decided, for the others at the next check."""
+        levels = [(name, int(latent.level)) for name, latent in report.latents.items()]
+        self._vote = zlib.crc32(repr((levels, report.last_healthy_step)).encode()) & 0xFFFFF
+
+    def _packed(self, pool: Pool, window: Window, every: int | None) -> Tensor:
+        shapes = _shapes(window)
+        changed = shapes != self._described and not all(
+            name in pool.shapes
+            and alike(pool.shapes[name], shape)
+            and pool.shapes[name].positions >= shape.positions
+            for name, shape in shapes.items()
+        )
+        sums = None
+        with self.guarded():
+            sums = pool.pack(window)
+        if sums is None or self._fault:
+            sums = pool.shifts.new_zeros(pool.size(window.steps))
+        told = [self._fault, changed, self._vote, self._vote**2, every or 0, every is not None]
+        self._fault = False
+        return torch.cat([sums, *(sums.new_full((1,), float(value)) for value in told)])
+
+    def _agreed(self, window: Window) -> Pool | None:
+        """A pool of what the ranks have observed so far; None if they have observed nothing."""
+        ours: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+        with self.guarded():
+            self._described = _shapes(window)
+            ours = {n: (tuple(s), _means(window, n)) for n, s in self._described.items()}
+        device = window.latents.device
+        everyone: list[Any] = [None] * self._count
+        dist.all_gather_object(everyone, (None if device is None else device.type, ours))
+        observed = [latents for _, latents in everyone]
+        shapes = self._joined(observed)
+        if not shapes:
+            return None
+        window.latents.restart(shapes)
+        on_cuda = "cuda" in (
+            dist.get_backend().replace("nccl", "cuda"),
+            *(kind for kind, _ in everyone),
+        )
+        shifts = torch.cat([_shifts(name, shape, observed) for name, shape in shapes.items()], 1)
+        return Pool(shapes, shifts.to("cuda" if on_cuda else "cpu"))
+
+    def _joined(self, observed: list[Any]) -> dict[str, Shape]:
+        """One shape a name, with room for the positions of every rank."""
+        shapes: dict[str, Shape] = {}
+        for name, (of_rank, _) in (pair for latents in observed for pair in latents.items()):
+            shape = Shape(*of_rank)
+            known = shapes.setdefault(name, shape)
+            if known.units != shape.units:
+                self._tell(
+                    "latent %r: expected as many units on all ranks, got %d and %d; the latter's "
+                    "are left out. Give two latents two names.",
+                    *(name, known.units, shape.units),
+                )
+                continue
+            most = max(known.all_positions, shape.all_positions)
+            larger = max(known, shape, key=lambda s: (s.stride, s.positions))
+            shapes[name] = larger._replace(all_positions=most)
+        return shapes
+
+    def _tell(self, message: str, *values: object, traceback: bool = False) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            _log.warning(message, *values, exc_info=traceback)
+
+
+def _shapes(window: Window) -> dict[str, Shape]:
+    """Of each latent that was observed on this rank; a trial run without data is none."""
+    device = window.latents.device
+    if device is None or device.type == "meta":
+        return {}
+    return {name: shape_of(gathered) for name, gathered in window.latents}
+
+
+def _means(window: Window, name: str) -> Tensor:
+    """Samples and means of mu and ln sigma^2 by cell, ``[3, cells]``, on the host."""
+    sums = window.latents.statistics(name).sums.flatten(1).double().cpu()
+    count = sums[Row.COUNT].clamp(min=1.0)
+    means = (sums[Row.SHIFT] + sums[Row.D] / count, sums[Row.LV_SHIFT] + sums[Row.LV] / count)
+    return torch.stack([sums[Row.COUNT], *means])
+
+
+def _shifts(name: str, shape: Shape, observed: list[Any]) -> Tensor:
+    """The means over all ranks, ``[3, cells]``, 0 where there is no sample."""
+    total = torch.zeros(3, shape.positions * shape.units, dtype=torch.float64)
+    for of_rank, means in (latents[name] for latents in observed if name in latents):
+        if alike(shape, Shape(*of_rank)):
+            total[0, : means.shape[1]] += means[0]
+            total[1:, : means.shape[1]] += means[0] * means[1:]
+    return total / total[:1].clamp(min=1.0)

@@ -1,0 +1,1 @@
+"""Several processes that watch one training together, over gloo on the CPU."""
