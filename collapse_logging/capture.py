@@ -72,6 +72,7 @@ class Capture:
         self._last_list: Callable[[], Tensor | None] = lambda: None
         self._searching, self._listed = latents is None, False
         self._quiet, self._told = 0, False
+        self._taken: dict[str, bool] = {}  # by latent, whether something else came after it
         if latents is None:
             for path, module in model.named_modules():
                 self._hook(module, path, self._candidate)
@@ -151,12 +152,19 @@ class Capture:
 
     def _known(self, hook: Hook, output: object) -> None:
         posterior = posterior_of(output)
-        if posterior is None:
+        if posterior is not None:
+            self._take(hook.name, posterior, uses_its_mean(output))
+        elif hook.name not in self._taken:
             raise TypeError(refusal(hook.name, output))
-        self._take(hook.name, posterior, uses_its_mean(output))
+        elif not self._taken[hook.name]:  # hours into a training it must not end it
+            self._taken[hook.name] = True
+            _log.warning(
+                "%s It gave a posterior before; this is left out.", refusal(hook.name, output)
+            )
 
     def _take(self, name: str, posterior: Posterior, used: bool = False) -> None:
         self._quiet = 0
+        self._taken.setdefault(name, False)
         if used and is_of_graph(posterior.mean):
             self._no_growth(name)
             posterior = Posterior(posterior.mean.detach(), posterior.log_variance)

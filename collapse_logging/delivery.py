@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .arguments import checked_list
 from .ranks import Added, Ranks
-from .report import Report
+from .report import MOST_LATENTS, Report
 from .responses import CheckResponse, Response, needs_all_ranks, respond
 from .snapshot import Layout, Snapshot
 from .transfer import Transfer, transfer_for
@@ -56,6 +56,7 @@ class Delivery:
         self._strict = strict
         self._process = os.getpid()
         self._said_forked = False
+        self._most_seen = 0
 
     def meet(self, window: Window, step: int, frequency: int) -> Ranks:
         """At the first step: whether all ranks watch together, and with the same settings."""
@@ -150,6 +151,7 @@ class Delivery:
             self._check_optional(report)
             for writer in self._writers:
                 writer.open(self._settings())
+        self._check_many(report)
         self.report = report
         self.ranks.decided(report)
         for writer in self._writers if self.ranks.writes else ():
@@ -209,6 +211,16 @@ class Delivery:
                 unknown,
                 sorted(report.latents),
             )
+
+    def _check_many(self, report: Report) -> None:
+        if len(report.latents) > MOST_LATENTS >= self._most_seen:
+            _log.warning(
+                "%d latents: trackers are given the first %d alone; levels and alerts are of all, "
+                "and the ledger has everything.",
+                len(report.latents),
+                MOST_LATENTS,
+            )
+        self._most_seen = len(report.latents)
 
     def _settings(self) -> dict[str, Any]:
         optional = sorted(self.judge.optional)
