@@ -41,6 +41,7 @@ class Capture:
         observe: takes each latent's name and posterior; the mean of one that ran in a compiled
             graph needs no gradient.
         grow: takes, in backward, the name and growth ``[units]`` of what ran in a compiled graph.
+        wants: says whether this step is observed; else outputs are not looked at.
 
     Attributes:
         model: the model itself, without torch.compile's wrapper.
@@ -54,7 +55,12 @@ class Capture:
     """
 
     def __init__(
-        self, model: nn.Module, latents: Latents, observe: Observe, grow: Grow = _ignore
+        self,
+        model: nn.Module,
+        latents: Latents,
+        observe: Observe,
+        grow: Grow = _ignore,
+        wants: Callable[[], bool] = lambda: True,
     ) -> None:
         if not isinstance(model, nn.Module) or isinstance(model, nn.DataParallel):
             raise TypeError(
@@ -63,7 +69,7 @@ class Capture:
             )
         model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
         self.model = model
-        self._observe, self._grow = observe, grow
+        self._observe, self._grow, self._wants = observe, grow, wants
         self.swap = Swap()
         self.latents: tuple[str, ...] = ()
         self._hooks: dict[Hook, Trace] = {}
@@ -151,6 +157,9 @@ class Capture:
             self._after = None
 
     def _known(self, hook: Hook, output: object) -> None:
+        if not self._wants():
+            self._quiet = 0
+            return
         posterior = posterior_of(output)
         if posterior is not None:
             self._take(hook.name, posterior, uses_its_mean(output))

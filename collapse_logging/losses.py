@@ -29,15 +29,15 @@ class Losses:
             frequency: steps that a window is expected to have.
             device: where to hold a loss that is a number.
         """
-        if isinstance(loss, Tensor):
-            device = loss.device
-        with torch.inference_mode(False), torch.no_grad():
-            if step >= len(self._slots) or self._slots[0].device != device:
+        device = loss.device if isinstance(loss, Tensor) else device
+        if step >= len(self._slots) or self._slots[0].device != device:
+            with torch.inference_mode(False), torch.no_grad():
                 self._make_room(step, frequency, device)
-            if isinstance(loss, Tensor):
-                self._slots[step].copy_(loss.detach().reshape(()))
-            else:
-                self._slots[step].fill_(of_32_bits(loss))
+        if isinstance(loss, Tensor):
+            loss = loss.detach()
+            self._slots[step].copy_(loss if loss.ndim == 0 else loss.reshape(()))
+        else:
+            self._slots[step].fill_(of_32_bits(loss))
 
     def first(self, steps: int) -> Tensor | None:
         """Those of the window's first ``steps`` steps; None if none was ever given."""
