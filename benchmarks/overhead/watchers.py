@@ -64,7 +64,7 @@ class Ours(Watcher):
     @property
     def every(self) -> int | None:
         """Every which step is observed."""
-        chosen: int | None = self.monitor.state_dict()["observe_every"]
+        chosen: int | None = self.monitor.state_dict()["window"]["observe_every"]
         return chosen
 
     def step(self) -> None:
