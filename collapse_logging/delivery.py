@@ -101,6 +101,11 @@ class Delivery:
         self.arrived(wait=True)
         return self.report
 
+    @property
+    def idle(self) -> bool:
+        """Whether there was a check and nothing is under way."""
+        return self.transfer is not None and self.transfer.idle
+
     def arrived(self, wait: bool = False) -> Report | None:
         """Deliver the copies that have arrived; the latest report, None if there was none.
 

@@ -179,22 +179,27 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
+        step = self._step + 1 if step is None else step
+        checks, rows, report = False, 0, None
         with self._window.budget as budget:
-            check_scalar("reconstruction_loss", reconstruction_loss)
-            check_scalar("beta", beta)
-            step = self._step + 1 if step is None else step
-            require_count("step", step, at_least=0)
-            self.settle()
-            ranks = self._delivery.meet(self._window, self._step, self.check_frequency)
-            self._step = operator.index(step)
-            with ranks.guarded():
+            if self._delivery.idle and not self._window.observes:  # it is only counted
+                self._step = operator.index(step)
                 self._window.end_step(reconstruction_loss, beta)
-            checks, rows = self._window.full, self._window.latents.rows
-            if checks:
-                if self._probe and self._delivery.judge.wants_probe:
-                    self._window.probed = self._probe.ask(self._capture, batch)
-                self._delivery.send(self._window, self._step)
-            report = self._delivery.arrived()
+            else:
+                check_scalar("reconstruction_loss", reconstruction_loss)
+                check_scalar("beta", beta)
+                require_count("step", step, at_least=0)
+                self.settle()
+                ranks = self._delivery.meet(self._window, self._step, self.check_frequency)
+                self._step = operator.index(step)
+                with ranks.guarded():
+                    self._window.end_step(reconstruction_loss, beta)
+                checks, rows = self._window.full, self._window.latents.rows
+                if checks:
+                    if self._probe and self._delivery.judge.wants_probe:
+                        self._window.probed = self._probe.ask(self._capture, batch)
+                    self._delivery.send(self._window, self._step)
+                report = self._delivery.arrived()
         budget.end_step(checks or report is not None, rows, self.check_frequency)
         return report
 
