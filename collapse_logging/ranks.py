@@ -1,7 +1,7 @@
 """Several ranks watch as one: one all-reduce a check, and the same decisions everywhere.
 
-No collective is started but in :meth:`Ranks.add`, which every rank comes to at the same step, and
-in which order is the same everywhere: none in ``flush``, ``close`` or after an exception.
+No collective is started but in :meth:`Ranks.add`, to which every rank comes at the same step and in
+the same order: none in ``flush``, none in ``close``, none after an exception.
 """
 
 from __future__ import annotations
@@ -58,14 +58,12 @@ class Ranks:
     """
 
     def __init__(self, across: bool = True, strict: bool = False) -> None:
-        self.together = False
-        self.agree = True
-        self._observe_every: int | None = None
-        self._rank, self._count = 0, 1
         self.across = across
-        self.met = False
-        self.lost = False
+        self.met = self.together = self.lost = False
+        self.agree = True
         self._strict = strict
+        self._rank, self._count = 0, 1
+        self._observe_every: int | None = None
         self._pool: Pool | None = None
         self._described: Mapping[str, Shape] = {}
         self._fault = False
@@ -83,8 +81,6 @@ class Ranks:
         Raises:
             ValueError: the settings differ between ranks.
         """
-        if self.met:
-            return
         self.met = True
         self._rank, self._count = world()
         self.together = self.across and meet(settings)
@@ -177,12 +173,8 @@ class Ranks:
         if not shapes:
             return None
         window.latents.restart(shapes)
-        on_cuda = "cuda" in (
-            dist.get_backend().replace("nccl", "cuda"),
-            *(kind for kind, _ in everyone),
-        )
         shifts = torch.cat([_shifts(name, shape, observed) for name, shape in shapes.items()], 1)
-        return Pool(shapes, shifts.to("cuda" if on_cuda else "cpu"))
+        return Pool(shapes, shifts.to(_common(device, [kind for kind, _ in everyone])))
 
     def _joined(self, observed: list[Any]) -> dict[str, Shape]:
         """One shape a name, with room for the positions of every rank."""
@@ -206,6 +198,13 @@ class Ranks:
         if message not in self._told:
             self._told.add(message)
             _log.warning(message, *values, exc_info=traceback)
+
+
+def _common(device: torch.device | None, kinds: list[str | None]) -> torch.device:
+    """Where this rank adds: all on CUDA, if one is there or the group can do no other."""
+    if dist.get_backend() != "nccl" and "cuda" not in kinds:
+        return torch.device("cpu")
+    return torch.device("cuda") if device is None or device.type != "cuda" else device
 
 
 def _shapes(window: Window) -> dict[str, Shape]:
