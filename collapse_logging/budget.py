@@ -6,7 +6,7 @@ import math
 from statistics import median
 from time import perf_counter
 
-from .arguments import require_count
+from .arguments import checked_count
 
 SHARE = 0.005
 """Own time that watching may take, as a share of the step's."""
@@ -34,22 +34,21 @@ class Budget:
     """
 
     def __init__(self, observe_every: int | None = None) -> None:
-        if observe_every is not None:
-            require_count("observe_every", observe_every, at_least=1)
-        self.chosen = observe_every
+        self.chosen = checked_count("observe_every", observe_every)
         self._measured: list[tuple[float, float]] = []
         self._depth = 0
         self._entered = self._own = 0.0
         self._window = [0.0, 0.0, 0]  # own time, all time, steps
         self._last_end = math.nan
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Budget:
         """Own time begins; within own time it goes on."""
         self._depth += 1
         if self._depth == 1:
             self._entered = perf_counter()
             if math.isnan(self._last_end):  # the first step began unseen
                 self._last_end = self._entered
+        return self
 
     def __exit__(self, *raised: object) -> None:
         """Own time ends."""

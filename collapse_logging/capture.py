@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
-from torch.distributions import Distribution
-from torch.utils.hooks import RemovableHandle
 
 from .hook import Hook, Swap
-from .posterior import Posterior, as_posterior
+from .outputs import describe, posterior_of, refusal, uses_its_mean
+from .paths import likely_paths, name_paths, undecided, unknown_path
+from .posterior import Posterior
+from .traced import Trace, is_of_graph, same
 
 Observe = Callable[[str, Posterior], None]
+Grow = Callable[[str, Tensor], None]
 Latents = str | Sequence[str] | Mapping[str, str] | None
 
 _MOST_QUIET = 100
@@ -23,25 +23,9 @@ _MOST_QUIET = 100
 
 _log = logging.getLogger("collapse_logging")
 
-_LIKELY = ("enc", "mu", "mean", "logvar", "log_var", "posterior", "latent", "to_z", "moments")
 
-
-def name_paths(latents: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Latent names and module paths from what the user typed.
-
-    Raises:
-        TypeError: not a path, a list of paths or a mapping name -> path.
-    """
-    if isinstance(latents, str):
-        return {latents: latents}
-    listed = latents if isinstance(latents, Sequence) else ()
-    pairs = latents.items() if isinstance(latents, Mapping) else [(path, path) for path in listed]
-    if not pairs or not all(isinstance(part, str) for pair in pairs for part in pair):
-        raise TypeError(
-            "latents: expected a module path, a list of paths or a mapping name -> path, e.g. "
-            f"latents='encoder' or latents={{'z': 'encoder'}}, got {latents!r}."
-        )
-    return dict(pairs)
+def _ignore(*_: object) -> None:
+    """What is read of it is not wanted."""
 
 
 class Capture:
@@ -54,7 +38,9 @@ class Capture:
         model: the model; nothing in it is changed but its hooks.
         latents: module path, list, mapping name -> path, or None: then ``_last_z_list`` (a list
             of ``(z, mean, log_variance)``) or the one module that gives a posterior.
-        observe: takes each latent's name and posterior.
+        observe: takes each latent's name and posterior; the mean of one that ran in a compiled
+            graph needs no gradient.
+        grow: takes, in backward, the name and growth ``[units]`` of what ran in a compiled graph.
 
     Attributes:
         model: the model itself, without torch.compile's wrapper.
@@ -67,7 +53,9 @@ class Capture:
         ValueError: a path that no module has, with the candidates.
     """
 
-    def __init__(self, model: nn.Module, latents: Latents, observe: Observe) -> None:
+    def __init__(
+        self, model: nn.Module, latents: Latents, observe: Observe, grow: Grow = _ignore
+    ) -> None:
         if not isinstance(model, nn.Module) or isinstance(model, nn.DataParallel):
             raise TypeError(
                 f"model: expected a torch.nn.Module, got {type(model).__name__}; DataParallel runs "
@@ -75,24 +63,25 @@ class Capture:
             )
         model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
         self.model = model
-        self._observe = observe
+        self._observe, self._grow = observe, grow
         self.swap = Swap()
         self.latents: tuple[str, ...] = ()
-        self._handles: list[RemovableHandle] = []
-        self._found: dict[str, tuple[Posterior, Any]] = {}
+        self._hooks: dict[Hook, Trace] = {}
+        self._after: Hook | None = None
+        self._found: dict[str, tuple[Posterior, Hook]] = {}
         self._last_list: Callable[[], Tensor | None] = lambda: None
         self._searching, self._listed = latents is None, False
-        self._quiet = 0
+        self._quiet, self._told = 0, False
         if latents is None:
             for path, module in model.named_modules():
                 self._hook(module, path, self._candidate)
-            self._hook(model, "", self._after_forward)
+            self._follow()
             return
         modules = dict(model.named_modules(remove_duplicate=False))  # a shared one has two paths
         paths = name_paths(latents)
         for path in paths.values():
             if path not in modules:
-                raise ValueError(_unknown_path(path, model))
+                raise ValueError(unknown_path(path, model))
         for name, path in paths.items():
             self._hook(modules[path], name, self._known)
         self.latents = tuple(paths)
@@ -113,8 +102,9 @@ class Capture:
                 "another part is trained, this is as it should be.",
                 _MOST_QUIET,
             )
+        self._read_graphs()
         if self._searching and self._last_z_list():
-            self._decide(self.model, "", self._after_forward)
+            self._decide(self._after)
             self._listed = True
         if self._listed:
             self._read_last_z_list()
@@ -122,51 +112,92 @@ class Capture:
             if len(self._found) != 1:
                 candidates = list(self._found) or likely_paths(self.model)
                 self.remove()
-                raise ValueError(_undecided(len(self._found), candidates))
-            ((path, (posterior, module)),) = self._found.items()
-            self._decide(module, path or "z", self._known)
-            self.latents = (path or "z",)
-            self._take(path or "z", posterior)
+                raise ValueError(undecided(len(self._found), candidates))
+            ((path, (posterior, hook)),) = self._found.items()
+            hook.name, hook.take = path or "z", self._known
+            self.latents = (hook.name,)
+            self._decide(hook)
+            self._take(hook.name, posterior)
 
     def remove(self) -> None:
         """Take the hooks off again."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        for hook in (*self._hooks, self._after):
+            if hook is not None:
+                hook.remove()
+        self._hooks, self._after = {}, None
 
-    def _hook(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
-        hook = Hook(module, self.model, name, take, self.swap)
-        self._handles.append(module.register_forward_hook(hook))
+    def _hook(self, module: nn.Module, path: str, take: Callable[[Hook, object], None]) -> None:
+        trace = Trace(self._follow, lambda growth: self._in_backward(hook, growth))
+        hook = Hook(module, self.model, path, take, self.swap, trace)
+        hook.required = not self._searching
+        self._hooks[hook] = trace
 
-    def _decide(self, module: nn.Module, name: str, take: Callable[..., None]) -> None:
-        self.remove()
-        self._searching = False
-        self._found = {}
-        self._hook(module, name, take)
+    def _follow(self) -> None:
+        """Read lists and graphs after each forward; for graphs, from when the first is built."""
+        if self._after is None:
+            self._after = Hook(self.model, self.model, "", self._after_forward, self.swap)
 
-    def _known(self, name: str, module: nn.Module, output: object) -> None:
+    def _decide(self, chosen: Hook | None) -> None:
+        self._searching, self._found = False, {}
+        for hook, trace in list(self._hooks.items()):
+            if hook is not chosen and trace.in_graph:  # the graph would be built again without it
+                hook.take = _ignore
+            elif hook is not chosen:
+                hook.remove()
+                del self._hooks[hook]
+        if self._after not in (None, chosen) and not any(t.in_graph for t in self._hooks.values()):
+            self._after.remove()
+            self._after = None
+
+    def _known(self, hook: Hook, output: object) -> None:
         posterior = posterior_of(output)
         if posterior is None:
-            raise TypeError(
-                f"latent {name!r}: expected its module to return (mean, log_variance) or a Normal "
-                f"distribution, got {_describe(output)}; watch a module that does, or call "
-                "monitor.observe(name, mean, log_variance) yourself."
-            )
-        self._take(name, posterior)
+            raise TypeError(refusal(hook.name, output))
+        self._take(hook.name, posterior, uses_its_mean(output))
 
-    def _take(self, name: str, posterior: Posterior) -> None:
+    def _take(self, name: str, posterior: Posterior, used: bool = False) -> None:
         self._quiet = 0
+        if used and is_of_graph(posterior.mean):
+            self._no_growth(name)
+            posterior = Posterior(posterior.mean.detach(), posterior.log_variance)
         self._observe(name, posterior)
 
-    def _candidate(self, path: str, module: nn.Module, output: object) -> None:
+    def _candidate(self, hook: Hook, output: object) -> None:
+        self._read_graphs()  # what ran inside comes first
         posterior = posterior_of(output)
-        seen = any(posterior and posterior.mean is p.mean for p, _ in self._found.values())
-        if posterior is not None and not seen:
-            self._found[path] = (posterior, module)
+        if posterior is not None and not any(same(posterior, p) for p, _ in self._found.values()):
+            self._found[hook.name] = (posterior, hook)
 
-    def _after_forward(self, path: str, module: nn.Module, output: object) -> None:
-        if self._listed or len(self._found) == 1 or self._last_z_list():
+    def _after_forward(self, hook: Hook, output: object) -> None:
+        self._read_graphs()
+        if self._listed or (self._searching and (len(self._found) == 1 or self._last_z_list())):
             self.settle()
+
+    def _read_graphs(self) -> None:
+        for hook, trace in list(self._hooks.items()):
+            for posterior in trace.pop():
+                hook.take(hook, (posterior.mean, posterior.log_variance))
+
+    def _in_backward(self, hook: Hook, growth: Tensor | None) -> None:
+        for posterior in self._hooks[hook].pop():
+            hook.take(hook, (posterior.mean, posterior.log_variance))
+        if self._searching and len(self._found) == 1:
+            self.settle()
+        if hook.take == self._known:
+            if growth is None:
+                self._no_growth(hook.name)
+            else:
+                self._grow(hook.name, growth)
+
+    def _no_growth(self, name: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "latent %r: growth is left out, and red comes later: the mean is used where it is "
+                "made, inside a compiled graph, and its whole gradient does not leave it. Watch "
+                "the module that returns (mean, log_variance) and nothing else.",
+                name,
+            )
 
     def _last_z_list(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         lists = (vars(module).get("_last_z_list") for module in self.model.modules())
@@ -179,7 +210,7 @@ class Capture:
             if posterior is None:
                 raise TypeError(
                     f"latent {name!r}: expected _last_z_list to hold (z, mean, log_variance), got "
-                    f"{_describe(entry)}."
+                    f"{describe(entry)}."
                 )
             if not posterior.mean.requires_grad:  # a validation's
                 return
@@ -187,62 +218,4 @@ class Capture:
                 return
             if i == 0:
                 self._last_list = weakref.ref(posterior.mean)
-            self._take(name, posterior)
-
-
-def posterior_of(output: object) -> Posterior | None:
-    """The posterior in a module's output, or None.
-
-    ``(mean, log_variance)``, ``(anything, mean, log_variance)`` or a Normal distribution.
-    """
-    if isinstance(output, Distribution):
-        try:
-            return as_posterior(output)
-        except TypeError:
-            return None
-    if isinstance(output, (tuple, list)) and len(output) in (2, 3):
-        mean, log_variance = output[-2:]
-        if _could_be(mean) and _could_be(log_variance) and mean.shape == log_variance.shape:
-            return as_posterior(mean, log_variance)
-    return None
-
-
-def _could_be(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim in (2, 3, 4)
-
-
-def _describe(output: object) -> str:
-    if isinstance(output, Tensor):
-        return f"one tensor {list(output.shape)}"
-    if isinstance(output, (tuple, list)):
-        return f"{type(output).__name__}({', '.join(_describe(part) for part in output)})"
-    return type(output).__name__
-
-
-def likely_paths(model: nn.Module) -> list[str]:
-    """Up to ten module paths that sound like a posterior, or else the first ten."""
-    paths = [path for path, _ in model.named_modules() if path]
-    likely = [p for p in paths if any(word in p.lower() for word in _LIKELY)]
-    return (likely or paths)[:10]
-
-
-def _unknown_path(path: str, model: nn.Module) -> str:
-    paths = [p for p, _ in model.named_modules() if p]
-    near = difflib.get_close_matches(path, paths, n=1)
-    hint = f" Did you mean latents={near[0]!r}?" if near else ""
-    shown = likely_paths(model)
-    return f"latents: no module {path!r} in {type(model).__name__}.{hint} Candidates: {shown}."
-
-
-def _undecided(found: int, candidates: list[str]) -> str:
-    if found:
-        return (
-            f"latents: {found} modules give a posterior and any could be meant. Say which, "
-            f"e.g. latents={candidates!r} for all of them."
-        )
-    return (
-        "latents: no module of the model returned (mean, log_variance) or a Normal distribution, "
-        "and there is no _last_z_list. Either pass the path of a module that does, e.g. "
-        f"latents={(candidates or ['encoder'])[0]!r} (candidates: {candidates}), or call "
-        "monitor.observe(name, mean, log_variance) yourself."
-    )
+            self._take(name, posterior, used=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 from torch import Tensor
 
 from .arguments import checked_list
-from .budget import Budget
 from .ranks import Added, Ranks
 from .report import Report
 from .responses import CheckResponse, Response, needs_all_ranks, respond
@@ -54,48 +54,52 @@ class Delivery:
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(checked_list(responses, "responses", callable))
         self._strict = strict
+        self._process = os.getpid()
+        self._said_forked = False
 
-    def meet(self, window: Window, step: int, frequency: int) -> Ranks:
+    def meet(self, window: Window, step: int) -> Ranks:
         """At the first step: whether all ranks watch together, and with the same settings."""
         if not self.ranks.met:
             start = {"step": step, "open_steps": window.steps, "checks": self.judge.checks}
             settings = asdict(self.judge.rules) | {"optional": sorted(self.judge.optional)}
-            self.ranks.meet(settings | {"check_frequency": frequency} | start)
+            self.ranks.meet(settings | {"check_frequency": window.frequency} | start)
         return self.ranks
 
-    def send(self, window: Window, step: int, budget: Budget) -> None:
+    def send(self, window: Window, step: int) -> None:
         """Start the copy of a window and reset it; while two are under way it goes on and merges.
 
         Args:
             window: what was gathered.
             step: training step at which it ends.
-            budget: what watching cost, and every which step is observed.
         """
         packed: tuple[Tensor, Layout | Added] | None = None
-        device = window.latents.device
+        device, together = window.latents.device, self.ranks.together
+        known = device is not None and device.type != "meta" and not self._forked()
+        if device is not None and known and not together:
+            self.transfer = self.transfer or transfer_for(device)
         if self.transfer is not None and not self.transfer.ready():
             return
-        if self.ranks.together:
+        if together and not self._forked():
             self._deliver_arrived(wait=True)  # the last check's, also where it is not its time
-            packed = self.ranks.add(window, budget)
-        elif device is not None and device.type != "meta":
+            packed = self.ranks.add(window)
+        elif known:
             packed = window.pack()
         if packed is not None:
             vector, layout = packed
-            self.transfer = self.transfer or transfer_for(vector.device, self.ranks.together)
-            self.transfer.send(vector, (layout, step, window.steps, budget.spent()))
+            self.transfer = self.transfer or transfer_for(vector.device, together)
+            self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
         window.reset()
         for name in self._unread:
             window.latents.read_by_element(name)
 
-    def flush(self, window: Window, step: int, budget: Budget) -> Report | None:
+    def flush(self, window: Window, step: int) -> Report | None:
         """Check what is left over, wait for it, and give the latest report.
 
         Where ranks watch together what is left over is not checked: one may be here alone.
         """
         self.arrived(wait=True)  # so that the transfer takes what is left over
         if window.steps and not self.ranks.together:
-            self.send(window, step, budget)
+            self.send(window, step)
         self.arrived(wait=True)
         return self.report
 
@@ -134,10 +138,12 @@ class Delivery:
             spent: the run's own measures of what watching cost.
             alone: whether other ranks may not be here.
         """
+        if self._forked():
+            return False
         report = self.judge.report(snapshot, step, steps)
         report = replace(report, measures={**report.measures, **spent})
         self._unread |= {
-            n for n, latent in report.latents.items() if "nonfinite" in latent.measures
+            name for name, latent in report.latents.items() if latent.measures.get("nonfinite")
         }
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
@@ -161,7 +167,7 @@ class Delivery:
         """After the block, whatever happens in it, close the writers and forget them."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._writers.clear)
-            for writer in self._writers:
+            for writer in [] if self._forked() else self._writers:
                 stack.callback(writer.close)
             yield
 
@@ -182,6 +188,21 @@ class Delivery:
             response.load_state_dict(saved)
         for writer in self._writers:
             writer.resume(step)
+
+    def _forked(self) -> bool:
+        """Whether this is a fork's child, in which the trackers' threads are missing.
+
+        A writer's lock or queue would be waited for without end, and a response would remove the
+        checkpoints of the training.
+        """
+        forked = os.getpid() != self._process
+        if forked and not self._said_forked:
+            self._said_forked = True
+            _log.warning(
+                "this process was forked from the one that made the monitor and writes nothing; "
+                "make the monitor in the process that trains."
+            )
+        return forked
 
     def _check_optional(self, report: Report) -> None:
         unknown = sorted(self.judge.optional - report.latents.keys())

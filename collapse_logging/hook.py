@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .outputs import posterior_of, refusal
+from .traced import Trace
+
 
 class Swap:
     """Which latent's posteriors are dealt to other rows just now, while the decoder is probed."""
@@ -24,7 +27,9 @@ class Swap:
         """Within it nothing counts, and the latent's module gives ``deal(output)``."""
         self.probing, self._latent, self._deal = True, latent, deal
         try:
-            yield
+            # a compiled graph does not ask hooks, and one more for each latent is not worth it
+            with torch.compiler.set_stance("force_eager"):
+                yield
         finally:
             self.probing, self._latent = False, None
 
@@ -42,9 +47,16 @@ class Hook:
     Args:
         module: the module that the hook is registered on.
         root: the model, whose mode counts.
-        name: given to ``take``.
-        take: called with name, module and output.
+        name: the latent's, or the module's path.
+        take: called with the hook and the module's output.
         swap: replaces the output while this latent is probed.
+        trace: keeps what the module gives inside a compiled graph; None: nothing.
+
+    Attributes:
+        name: as given.
+        take: as given.
+        trace: as given.
+        required: whether an output without a posterior is refused.
     """
 
     def __init__(
@@ -52,28 +64,40 @@ class Hook:
         module: nn.Module,
         root: nn.Module,
         name: str,
-        take: Callable[..., None],
+        take: Callable[[Hook, object], None],
         swap: Swap,
+        trace: Trace | None = None,
     ) -> None:
+        self.name = name
+        self.take = take
+        self.trace = trace
+        self.required = False
         self._module = weakref.ref(module)
         self._root = weakref.ref(root)
-        self._name = name
-        self._take = take
         self._swap = swap
         self._deferred = 0
-        # not to be traced: torch.compile fails on what it notes in Python
+        self._handle = module.register_forward_hook(self)
+        # around a compiled module hooks run as ever, and neither they nor what they call is traced
         self._run = torch.compiler.disable(self._pass_on)  # type: ignore[no-untyped-call]
+        skip_code = torch._dynamo.eval_frame.skip_code
+        skip_code(Hook.__call__.__code__)
 
     def __call__(self, module: nn.Module, inputs: object, output: object) -> object:
-        """Pass a training output on; gives another output only while the latent is probed."""
+        """Pass a training output on; gives another output where it is probed or compiled."""
+        if torch.compiler.is_compiling():
+            return self._trace(module, output)
         return self._run(module, output)
+
+    def remove(self) -> None:
+        """Take it off the module."""
+        self._handle.remove()
 
     def _pass_on(self, module: nn.Module, output: object) -> object:
         root = self._root()
         if module is not self._module() or root is None:
             return None
         if self._swap.probing:
-            return self._swap.output(self._name, output)
+            return self._swap.output(self.name, output)
         if not root.training:
             return None
         if torch._C._current_graph_task_id() != -1:  # run again by activation checkpointing
@@ -83,7 +107,22 @@ class Hook:
             counts = torch.is_grad_enabled()
             self._deferred += _in_checkpoint()
         if counts:
-            self._take(self._name, module, output)
+            self.take(self, output)
+        return None
+
+    def _trace(self, module: nn.Module, output: object) -> object:
+        """Read while a graph is built, and never run."""
+        if self.trace is None or torch.compiler.is_exporting() or not torch.is_grad_enabled():
+            return None
+        root = self._root()
+        if module is not self._module() or root is None or not root.training:
+            return None
+        self.trace.build()
+        posterior = posterior_of(output)
+        if posterior is not None:
+            return self.trace.keep(output, posterior)
+        if self.required:
+            raise TypeError(refusal(self.name, output))
         return None
 
     def __reduce__(self) -> tuple[Any, ...]:

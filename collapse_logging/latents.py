@@ -90,6 +90,14 @@ class Latents:
                 self._absorb(name, gathered, early)
         pending.append(observation)
 
+    def grow(self, name: str, growth: Tensor) -> None:
+        """Add a micro-batch's growth, ``[units]``, that a compiled graph has summed up itself."""
+        gathered = self._latents.get(name)
+        if gathered is not None and gathered.statistics is None:
+            self.plain.grow(name, growth)
+        elif gathered is not None and gathered.statistics is not None:
+            gathered.statistics.add_pending(growth)
+
     def end_step(self) -> None:
         """Close an optimiser step: update the sums of every latent."""
         plain: dict[str, Observation] = {}

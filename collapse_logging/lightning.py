@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from .arguments import checked_list, require_count
-from .capture import name_paths
-from .messages import verdict
+from .arguments import checked_count, checked_list, checked_name, require_count
+from .messages import NO_PLOT, verdict
 from .monitor import CollapseMonitor
 from .namespaces import callback_base
+from .paths import name_paths
 from .report import Alert, Report
 from .rules import Rules, resolve_rules
 from .trainer import (
-    check_name,
     current_beta,
     find_probe,
     logged_loss,
@@ -66,11 +65,11 @@ class PosteriorCollapseDetector(_Callback):
         probe: takes a batch and gives each sample's reconstruction loss through the model; or the
             name of the module's method that does. Then the decoder is asked whether it uses z.
         language: of alerts and verdict, ``"en"`` or ``"zh"``; None: the environment's.
+        observe_every, max_rows: see :class:`CollapseMonitor`.
         name: first part of every tag; two detectors on one Trainer need two names.
 
     Raises:
-        TypeError, ValueError: an argument of the wrong type or out of its range; at the start of
-            training, a module path that does not exist.
+        TypeError, ValueError: a wrong argument; when training starts, a path that no module has.
     """
 
     def __init__(
@@ -95,6 +94,8 @@ class PosteriorCollapseDetector(_Callback):
         beta: float | str | typing.Callable[[int], float] | None = None,
         probe: str | typing.Callable[[typing.Any], Tensor] | None = None,
         language: str | None = None,
+        observe_every: int | None = None,
+        max_rows: int | None = 1024,
         name: str = "collapse",
     ) -> None:
         overrides = {
@@ -116,7 +117,9 @@ class PosteriorCollapseDetector(_Callback):
         self.beta = beta
         self.probe = probe
         self.language = known_language(language)
-        self.name = check_name(name)
+        self.observe_every = checked_count("observe_every", observe_every)
+        self.max_rows = checked_count("max_rows", max_rows)
+        self.name = checked_name("name", name)
         self.monitor: CollapseMonitor | None = None
         self._check_frequency = self.rules.check_frequency
         self._writers = list(
@@ -128,12 +131,7 @@ class PosteriorCollapseDetector(_Callback):
         self._speaks = False
         self._global_step = -1
         if plot_frequency is not None:
-            _log.warning(
-                "plot_frequency=%s is ignored: no plot is drawn in the training process, where "
-                "one costs half a second. collapse-logging report draws it, while training goes "
-                "on or after it; the charts are in your trackers.",
-                plot_frequency,
-            )
+            _log.warning(NO_PLOT, plot_frequency)
 
     @property
     def state_key(self) -> str:
@@ -154,7 +152,7 @@ class PosteriorCollapseDetector(_Callback):
     def check_frequency(self, steps: int) -> None:
         require_count("check_frequency", steps, at_least=1)
         self._check_frequency = operator.index(steps)
-        if self.monitor is not None:
+        if self.monitor:
             self.monitor.check_frequency = steps
 
     def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
@@ -175,6 +173,8 @@ class PosteriorCollapseDetector(_Callback):
             optional=self.optional,
             probe=find_probe(pl_module, self.probe),
             language=self.language,
+            observe_every=self.observe_every,
+            max_rows=self.max_rows,
             log_dir=folder if self._speaks else None,
             verbose=self.verbose and self._speaks,
         )

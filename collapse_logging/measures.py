@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from . import cells
+from .cells import Source, once
 from .report import Vector
-from .statistics import Statistics
 
 ACTIVE_VARIANCE = 0.01
 """A unit is active when Var mu is above this (Burda, Grosse and Salakhutdinov 2016)."""
@@ -24,9 +24,11 @@ INFORMATIVE_FRACTION = 0.05
 """A unit is informative when its signal fraction is above this: 0.026 nats."""
 
 _GROWTH_CLIP = 1e3
+_QUANTILES = np.array([0.1, 0.5, 0.9])
 
 
-def information(statistics: Statistics) -> Vector:
+@once
+def information(statistics: Source) -> Vector:
     """U_j = 1/2 [ln t_j - E ln sigma_j^2] in nats, ``[units]``; its sum bounds I(x; z) from above.
 
     A small sum is a certificate of collapse: free bits, constant offsets, a learned
@@ -36,6 +38,7 @@ def information(statistics: Statistics) -> Vector:
 
     >>> import torch
     >>> from collapse_logging.posterior import Posterior
+    >>> from collapse_logging.statistics import Statistics
     >>> statistics = Statistics(positions=1, units=1)
     >>> _ = statistics.update(Posterior(torch.tensor([[-3.0], [3.0]]), torch.zeros(2, 1)))
     >>> information(statistics).round(4).tolist()  # 1/2 ln(9 + 1)
@@ -44,10 +47,11 @@ def information(statistics: Statistics) -> Vector:
     shift, log_variance, mean_log_variance = cells.shifted_log_variance(statistics)
     signal = cells.mean_variance(statistics) * np.exp(-shift)
     log_t = np.log(signal + np.exp(log_variance))
-    return _summed(statistics, np.maximum(0.5 * (log_t - mean_log_variance), 0.0))
+    return cells.summed(statistics, np.fmax(0.5 * (log_t - mean_log_variance), 0.0))
 
 
-def kl(statistics: Statistics) -> Vector:
+@once
+def kl(statistics: Source) -> Vector:
     """KL_j = 1/2 E[mu^2 + sigma^2 - 1 - ln sigma^2] in nats, ``[units]``; what the loss pays.
 
     KL_j = U_j + M_j with the mismatch M_j >= 0, so KL is not information.
@@ -57,54 +61,62 @@ def kl(statistics: Statistics) -> Vector:
     shift, log_variance, mean_log_variance = cells.shifted_log_variance(statistics)
     excess = np.exp(shift) * np.expm1(log_variance) + np.expm1(shift) - shift - mean_log_variance
     second_moment = cells.mean(statistics) ** 2 + cells.mean_variance(statistics)
-    return _summed(statistics, np.maximum(0.5 * (second_moment + excess), 0.0))
+    return cells.summed(statistics, np.fmax(0.5 * (second_moment + excess), 0.0))
 
 
-def mean_variance(statistics: Statistics) -> Vector:
+@once
+def mean_variance(statistics: Source) -> Vector:
     """Var mu_j over samples, ``[units]``: 0 in a collapse (Burda et al. 2016)."""
-    return _averaged(statistics, cells.mean_variance(statistics))
+    return cells.averaged(statistics, cells.mean_variance(statistics))
 
 
-def within_batch_variance(statistics: Statistics) -> Vector:
+@once
+def within_batch_variance(statistics: Source) -> Vector:
     """Var mu_j within batches, ``[units]``; NaN where no batch had two samples.
 
     Far below :func:`mean_variance` when a bias drifts or batches hold one subject each.
     """
-    return _averaged(statistics, cells.within_batch_variance(statistics))
+    return cells.averaged(statistics, cells.within_batch_variance(statistics))
 
 
-def posterior_variance(statistics: Statistics) -> Vector:
+@once
+def posterior_variance(statistics: Source) -> Vector:
     """E sigma_j^2, ``[units]``: 1, the prior's, in a collapse; near 0 for a sharp, live unit."""
     shift, log_variance, _ = cells.shifted_log_variance(statistics)
-    return _averaged(statistics, np.exp(shift + log_variance))
+    return cells.averaged(statistics, np.exp(shift + log_variance))
 
 
-def signal_fraction(statistics: Statistics) -> Vector:
+@once
+def signal_fraction(statistics: Source) -> Vector:
     """s_j = Var mu_j / t_j in [0, 1], ``[units]``: free of the latent's scale."""
     signal = mean_variance(statistics)
     total = signal + posterior_variance(statistics)
     return np.divide(signal, total, out=np.zeros_like(signal), where=total > 0)
 
 
-def active_units(statistics: Statistics) -> int:
+@once
+def active_units(statistics: Source) -> int:
     """How many units have Var mu_j > 0.01 (Burda et al. 2016); a lax test: 0.005 nats."""
-    return int((mean_variance(statistics) > ACTIVE_VARIANCE).sum())
+    return int(np.count_nonzero(mean_variance(statistics) > ACTIVE_VARIANCE))
 
 
-def informative_units(statistics: Statistics) -> int:
+@once
+def informative_units(statistics: Source) -> int:
     """How many units have a signal fraction above 0.05 (0.026 nats)."""
-    return int((signal_fraction(statistics) > INFORMATIVE_FRACTION).sum())
+    return int(np.count_nonzero(signal_fraction(statistics) > INFORMATIVE_FRACTION))
 
 
-def passive_units(statistics: Statistics, var_threshold: float = 0.1) -> int:
+def passive_units(statistics: Source, var_threshold: float = 0.1) -> int:
     """How many units have E sigma_j^2 within ``var_threshold`` of the prior's 1.
 
     Source: Bonheme and Grzes 2023 (active, mixed and passive variables).
     """
-    return int((np.abs(posterior_variance(statistics) - 1.0) < var_threshold).sum())
+    distance = np.abs(posterior_variance(statistics) - 1.0)
+    return int(np.count_nonzero(distance < var_threshold))
 
 
-def growth(statistics: Statistics) -> Vector:
+@once
+def growth(statistics: Source) -> Vector:
     """Where training pushes: a t value a unit, and the whole latent's last, ``[units + 1]``.
 
     g_j of a step is ``-sum_b (mu_bj - mean_b mu_bj) dL/dmu_bj``; over the window's steps growth
@@ -121,58 +133,58 @@ def growth(statistics: Statistics) -> Vector:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = mean / np.sqrt(variance / n)
     t = np.where((steps >= 2) & (mean != 0), t, np.nan)
-    return np.clip(t, -_GROWTH_CLIP, _GROWTH_CLIP)
+    clipped: Vector = np.minimum(np.maximum(t, -_GROWTH_CLIP), _GROWTH_CLIP)
+    return clipped
 
 
-def scalars(statistics: Statistics) -> dict[str, float]:
+def scalars(statistics: Source) -> dict[str, float]:
     """Every scalar measure of a latent by name; growth is absent where it cannot be taken."""
-    signal, variance = mean_variance(statistics), posterior_variance(statistics)
-    total_information = float(np.nansum(information(statistics)))
-    total_kl = float(np.nansum(kl(statistics)))
-    active = active_units(statistics)
+    read = cells.reading(statistics)
+    unread, clamped = cells.nonfinite(read), cells.clamped(read)
+    if samples(read) == 0:
+        return {"samples": 0.0, "nonfinite": unread}
+    total_information, total_kl = _total(information(read)), _total(kl(read))
     values = {
         "information": total_information,
         "kl": total_kl,
         "mismatch": max(total_kl - total_information, 0.0),
-        "active_units": float(active),
-        "active_fraction": active / statistics.units,
-        "informative_units": float(informative_units(statistics)),
-        "passive_units": float(passive_units(statistics)),
-        "posterior_variance": _mean_of_known(variance),
-        "mean_variance": _mean_of_known(signal),
-        "growth": float(growth(statistics)[-1]),
-        "samples": samples(statistics),
-        **_quantiles("posterior_variance", variance),
-        **_quantiles("mean_variance", signal),
+        "active_units": float(active_units(read)),
+        "active_fraction": active_units(read) / read.sums.shape[2],
+        "informative_units": float(informative_units(read)),
+        "passive_units": float(passive_units(read)),
+        "growth": float(growth(read)[-1]),
+        "samples": samples(read),
+        **_spread("posterior_variance", posterior_variance(read)),
+        **_spread("mean_variance", mean_variance(read)),
     }
-    if drifts(statistics):
-        values["within_batch_variance"] = _mean_of_known(within_batch_variance(statistics))
-    if values["samples"] == 0:
-        return {"samples": 0.0, "nonfinite": cells.nonfinite(statistics)}
-    if cells.nonfinite(statistics) or cells.clamped(statistics):
-        values |= {"nonfinite": cells.nonfinite(statistics), "clamped": cells.clamped(statistics)}
+    if drifts(read):
+        values["within_batch_variance"] = _mean(_known(within_batch_variance(read)))
+    if unread or clamped:
+        values |= {"nonfinite": unread, "clamped": clamped}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def per_unit(statistics: Statistics) -> dict[str, Vector]:
+def per_unit(statistics: Source) -> dict[str, Vector]:
     """Every per-unit measure by name, ``[units]`` each."""
+    read = cells.reading(statistics)
     return {
-        "information": information(statistics),
-        "kl": kl(statistics),
-        "posterior_variance": posterior_variance(statistics),
-        "mean_variance": mean_variance(statistics),
-        "growth": growth(statistics)[:-1],
+        "information": information(read),
+        "kl": kl(read),
+        "posterior_variance": posterior_variance(read),
+        "mean_variance": mean_variance(read),
+        "growth": growth(read)[:-1],
     }
 
 
-def samples(statistics: Statistics) -> float:
+def samples(statistics: Source) -> float:
     """Samples in the window: the best filled position's count."""
-    return float(cells.count(statistics).max(initial=0.0))
+    return cells.samples(statistics)
 
 
-def dimensions(statistics: Statistics) -> float:
+@once
+def dimensions(statistics: Source) -> float:
     """Units times the positions that an average sample has."""
-    return float(cells.count(statistics).sum()) * _weight(statistics)
+    return float(cells.count(statistics).sum()) * cells.weight(statistics)
 
 
 def trend(losses: list[float]) -> tuple[float, float] | None:
@@ -186,56 +198,49 @@ def trend(losses: list[float]) -> tuple[float, float] | None:
     n = len(losses)
     if n < 20:
         return None
-    steps = np.arange(n) - (n - 1) / 2.0
-    values = np.asarray(losses, dtype=np.float64)
-    slope = float(steps @ values / (steps @ steps))
-    residual = values - values.mean() - slope * steps
-    error = math.sqrt(float(residual @ residual) / (n - 2) / float(steps @ steps))
-    rise = slope * n / max(abs(float(values.mean())), 1e-12)
+    steps, squares = np.arange(n) - (n - 1) / 2.0, n * (n * n - 1) / 12.0
+    values = np.array(losses)
+    mean, slope = float(values.sum()) / n, float(steps @ values) / squares
+    residual = values - mean - slope * steps
+    error = math.sqrt(float(residual @ residual) / (n - 2) / squares)
+    rise = slope * n / max(abs(mean), 1e-12)
     return rise, slope / error if error > 0 else math.copysign(math.inf, slope)
 
 
-def drifts(statistics: Statistics) -> bool:
+@once
+def drifts(statistics: Source) -> bool:
     """Whether total and within-batch Var mu differ by more than half.
 
     Then a bias moved within the window, or each batch held one subject: the total variance
     says more than the latent carries, or the batches less than the data.
     """
-    within, total = within_batch_variance(statistics).mean(), mean_variance(statistics).mean()
+    within = np.add.reduce(within_batch_variance(statistics))
+    total = np.add.reduce(mean_variance(statistics))
     return bool(within < 0.5 * total or total < 0.5 * within)
 
 
-def _mean_of_known(values: Vector) -> float:
-    """The mean over units that were ever finite."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
-
-
-def _quantiles(name: str, values: Vector) -> dict[str, float]:
-    """The 10 %, 50 % and 90 % quantiles over units that were ever finite: ``<name>_p10``, ..."""
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return {}
-    found = np.quantile(known, [0.1, 0.5, 0.9]).tolist()
-    return dict(zip((f"{name}_p10", f"{name}_p50", f"{name}_p90"), found, strict=True))
-
-
-def _averaged(statistics: Statistics, values: Vector) -> Vector:
-    count = np.where(np.isfinite(values), cells.count(statistics), 0.0)
-    total = count.sum(0)
-    sums: Vector = (np.nan_to_num(values) * count).sum(0)
-    means: Vector = np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
-    return means
-
-
-def _summed(statistics: Statistics, values: Vector) -> Vector:
-    weight = cells.count(statistics) * _weight(statistics)
-    sums: Vector = (np.where(np.isnan(values), 0.0, values) * weight).sum(0)
-    known: Vector = np.where(cells.count(statistics).sum(0) > 0, sums, np.nan)
+def _known(values: Vector) -> Vector:
+    """The units that were ever finite."""
+    known: Vector = values[np.isfinite(values)]
     return known
 
 
-def _weight(statistics: Statistics) -> float:
-    """What one sample of one cell stands for: one in the samples, times positions left out."""
-    kept = statistics.all_positions / statistics.positions
-    return kept / max(samples(statistics), 1.0)
+def _total(values: Vector) -> float:
+    return float(np.add.reduce(values, where=~np.isnan(values)))
+
+
+def _mean(known: Vector) -> float:
+    return float(np.add.reduce(known)) / known.size if known.size else math.nan
+
+
+def _spread(name: str, values: Vector) -> dict[str, float]:
+    """Mean, and 10 %, 50 % and 90 % quantiles, over units that were ever finite."""
+    known = _known(values)
+    if not known.size:
+        return {}
+    known.sort()
+    # as np.quantile does it, which takes twenty times as long over a latent's few units
+    places = _QUANTILES * (known.size - 1)
+    low, middle, high = np.interp(places, np.arange(known.size), known).tolist()
+    quantiles = {f"{name}_p10": low, f"{name}_p50": middle, f"{name}_p90": high}
+    return {name: _mean(known), **quantiles}

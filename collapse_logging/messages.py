@@ -25,6 +25,12 @@ INDICATORS = {
 }
 """Every indicator by name, and how it is compared with its limit."""
 
+NO_PLOT = (
+    "plot_frequency=%s is ignored: no plot is drawn in the training process, where one costs half "
+    "a second. collapse-logging report draws it, while training goes on or after it; the charts "
+    "are in your trackers."
+)
+
 _MOST_UNITS = 8
 
 

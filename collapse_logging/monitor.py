@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .arguments import require_count
-from .budget import Budget
 from .capture import Capture, Latents
 from .delivery import Delivery
 from .handshake import world
 from .losses import check_scalar
-from .posterior import Posterior, observed
+from .posterior import observed
 from .probe import Loss, Probe
 from .report import Report
 from .responses import Response
@@ -88,12 +87,10 @@ class CollapseMonitor:
             "early_stop_patience": early_stop_patience,
         }
         self.rules = resolve_rules(rules, overrides)
-        self._check_frequency = self.rules.check_frequency
         judge = Judge(self.rules, optional, language)
         kept = complete(writers, log_dir, verbose)
         self._delivery = Delivery(judge, kept, responses, strict, across_ranks)
-        self._window = Window(max_rows)
-        self._budget = Budget(observe_every)
+        self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
         self._step = 0
@@ -106,12 +103,12 @@ class CollapseMonitor:
     @property
     def check_frequency(self) -> int:
         """Training steps from one check to the next; may be set during training."""
-        return self._check_frequency
+        return self._window.frequency
 
     @check_frequency.setter
     def check_frequency(self, steps: int) -> None:
         require_count("check_frequency", steps, at_least=1)
-        self._check_frequency = operator.index(steps)
+        self._window.frequency = operator.index(steps)
 
     def observe(
         self,
@@ -133,8 +130,8 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        with self._budget:
-            if self._budget.observes(self._window.steps, self.check_frequency):
+        with self._window.budget:
+            if self._window.observes:
                 posterior = observed(name, mean, log_variance, mask)
                 self._window.latents.observe(name, posterior, mask)
 
@@ -148,7 +145,8 @@ class CollapseMonitor:
         Raises:
             ValueError: a path that no module has, with the candidates.
         """
-        before, self._capture = self._capture, Capture(model, latents, self._take)
+        before = self._capture
+        self._capture = Capture(model, latents, self._window.take, self._window.grow)
         if before is not None:
             before.remove()
         return self
@@ -180,28 +178,28 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
-        with self._budget:
+        with self._window.budget as budget:
             check_scalar("reconstruction_loss", reconstruction_loss)
             check_scalar("beta", beta)
             step = self._step + 1 if step is None else step
             require_count("step", step, at_least=0)
             self.settle()
-            ranks = self._delivery.meet(self._window, self._step, self.check_frequency)
+            ranks = self._delivery.meet(self._window, self._step)
             self._step = operator.index(step)
             with ranks.guarded():
-                self._window.end_step(reconstruction_loss, self.check_frequency, beta)
-            checks, rows = self._window.steps >= self.check_frequency, self._window.latents.rows
+                self._window.end_step(reconstruction_loss, beta)
+            checks, rows = self._window.full, self._window.latents.rows
             if checks:
                 if self._probe and self._delivery.judge.wants_probe:
                     self._window.probed = self._probe.ask(self._capture, batch)
-                self._delivery.send(self._window, self._step, self._budget)
+                self._delivery.send(self._window, self._step)
             report = self._delivery.arrived()
-        self._budget.end_step(checks or report is not None, rows, self.check_frequency)
+        budget.end_step(checks or report is not None, rows, self.check_frequency)
         return report
 
     def flush(self) -> Report | None:
         """Check what is left over (not on several ranks), and return the latest report."""
-        return self._delivery.flush(self._window, self._step, self._budget)
+        return self._delivery.flush(self._window, self._step)
 
     def close(self) -> None:
         """Deliver what is pending, take the hooks off, close the writers and forget them."""
@@ -228,21 +226,14 @@ class CollapseMonitor:
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
         delivered = self._delivery.state_dict()  # first: what it delivers may end with a save
-        about = {"step": self._step, "observe_every": self._budget.chosen, "rank": world()[0]}
-        window = self._window.state_dict()
-        return {"version": _STATE_VERSION, **about, "window": window, **delivered}
+        about = {"version": _STATE_VERSION, "step": self._step, "rank": world()[0]}
+        return {**about, "window": self._window.state_dict(), **delivered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
         if state.get("version") != _STATE_VERSION:
             _log.warning("the saved detector state is of another version; it starts afresh.")
             return
-        self._step, self._budget.chosen = int(state["step"]), state["observe_every"]
+        self._step = int(state["step"])
         self._window.load_state_dict(state["window"], state.get("rank", 0) == world()[0])
         self._delivery.load_state_dict(state, self._step)
-
-    def _take(self, name: str, posterior: Posterior) -> None:
-        """What the hooks of :meth:`watch` see."""
-        with self._budget:
-            if self._budget.observes(self._window.steps, self.check_frequency):
-                self._window.latents.observe(name, posterior)

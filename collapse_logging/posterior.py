@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from .arguments import got
+
 _SHAPES = "[batch, units], [batch, positions, units] or [batch, channels, height, width]"
+
+_NOT_VALUES = {
+    "DTensor": "call .full_tensor() on it first",
+    "FakeTensor": "call close() before tracing the model, or trace a deep copy of it",
+}
+"""By the name of the type, which torch imports late, what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,12 @@ def observed(
         TypeError, ValueError: not a name, a posterior or a mask.
     """
     if not isinstance(name, str) or not name:
-        raise TypeError(f"name: expected the latent's name, e.g. 'z', got {name!r}.")
+        raise TypeError(f"name: expected the latent's name, e.g. 'z', got {got(name)}.")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ValueError(
+            f"name: expected text that UTF-8 can hold, e.g. 'z', got {got(name)}; trackers "
+            "refuse any other."
+        )
     posterior = as_posterior(mean, log_variance, latent=name)
     if mask is not None:
         check_mask(mask, posterior, latent=name)
@@ -133,21 +146,28 @@ def check_mask(mask: object, posterior: Posterior, *, latent: str = "z") -> None
 
 def _check_tensor(value: object, role: str, latent: str) -> None:
     if not isinstance(value, Tensor):
-        got = "nothing" if value is None else type(value).__name__
+        came = "nothing" if value is None else type(value).__name__
         raise TypeError(
             f"latent {latent!r}: expected a posterior, that is observe(name, mean, log_variance) "
             f"with two tensors or observe(name, distribution) with a Normal or "
-            f"Independent(Normal), got {got} for {role}."
+            f"Independent(Normal), got {came} for {role}."
         )
-    if not value.is_floating_point():
+    if not value.is_floating_point() or value.dtype.itemsize == 1:
         raise TypeError(
-            f"latent {latent!r}: expected {role} of a floating-point type, got {value.dtype}; "
-            "pass the network's output itself, not indices or counts."
+            f"latent {latent!r}: expected {role} of a floating-point type of 16 bits or more, got "
+            f"{value.dtype}; pass the network's output itself, not indices, counts or codes."
         )
-    if value.layout != torch.strided:
+    if value.layout != torch.strided or value.is_nested:
+        kind = "a nested tensor" if value.is_nested else f"layout {value.layout}"
         raise TypeError(
-            f"latent {latent!r}: expected a dense {role}, got layout {value.layout}; "
-            "call .to_dense() on it first."
+            f"latent {latent!r}: expected a dense {role}, got {kind}; call .to_dense() on it "
+            "first, or .to_padded_tensor(0.0) and pass a mask."
+        )
+    mend = _NOT_VALUES.get(type(value).__name__)
+    if mend is not None:
+        raise TypeError(
+            f"latent {latent!r}: expected a {role} whose values are on this device, got a "
+            f"{type(value).__name__}; {mend}."
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
+from .arguments import got
 from .capture import Capture
 
 Loss = typing.Callable[[Any], Tensor]
@@ -37,7 +38,7 @@ class Probe:
         if not callable(loss):
             raise TypeError(
                 "probe: expected a callable that takes a batch and gives the loss of each sample, "
-                f"got {loss!r}; write probe=model.reconstruction_loss_of_each_sample."
+                f"got {got(loss)}; write probe=model.reconstruction_loss_of_each_sample."
             )
         self._loss = loss
         self._strict = strict

@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .budget import Budget
 from .handshake import meet, world
 from .pooled import Pool, alike, shape_of
 from .report import Report
@@ -100,15 +99,15 @@ class Ranks:
             self._fault = True
             self._tell("watching failed on rank %d; training goes on.", self._rank, traceback=True)
 
-    def add(self, window: Window, budget: Budget) -> tuple[Tensor, Added] | None:
+    def add(self, window: Window) -> tuple[Tensor, Added] | None:
         """All ranks' windows added up; None where none has anything or a rank is gone.
 
         Args:
-            window: this rank's.
-            budget: chooses every which step is observed; from the next check on as all agree.
+            window: this rank's; from the next check on it is observed as often as all agree.
         """
         if self.lost:
             return None
+        budget = window.budget
         budget.chosen = self._observe_every or budget.chosen
         try:
             if self._pool is None:

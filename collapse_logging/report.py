@@ -223,7 +223,7 @@ def _latent_to_dict(latent: LatentReport) -> dict[str, Any]:
         "level": latent.level.name,
         "measures": _finite(latent.measures),
         "per_unit": {
-            name: [float(f"{value:.5g}") if math.isfinite(value) else None for value in vector]
+            name: [float(f"{x:.5g}") if math.isfinite(x) else None for x in vector.tolist()]
             for name, vector in latent.per_unit.items()
         },
         "indicators": [_indicator_to_dict(indicator) for indicator in latent.indicators],

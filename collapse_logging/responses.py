@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .files import move, save_whole
 from .report import Alert, Level, Report
 
 Response = typing.Callable[[Alert], None]
@@ -118,7 +119,7 @@ class KeepLastHealthy(CheckResponse):
         if self.checkpoint is None or not self._owner or self.checkpoint.exists():
             return
         if (renamed := _final(self.checkpoint)).exists():
-            os.replace(renamed, self.checkpoint)
+            move(renamed, self.checkpoint)
             return
         later = self.checkpoint.parent.glob("last_healthy_step_*.ckpt")
         self.checkpoint = max(later, key=os.path.getmtime, default=None)
@@ -153,7 +154,7 @@ class KeepLastHealthy(CheckResponse):
         kept, self.checkpoint = self.checkpoint, None
         self._kept_at = -self._every
         if kept is not None and self._owner and kept.exists():
-            os.replace(kept, _final(kept))
+            move(kept, _final(kept))
             _log.warning("💾 the model from before the collapse is %s", _final(kept))
         if alert.step != self._alarm_step:
             self._alarm_step = alert.step
@@ -162,15 +163,11 @@ class KeepLastHealthy(CheckResponse):
             _log.warning("💾 the model at the alarm is %s", path)
 
     def _write(self, final: Path) -> None:
-        part = final.with_name(f".{final.name}.part")
-        if self._owner:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        try:
-            self._save(part)
-            if self._owner:
-                os.replace(part, final)
-        finally:
-            self._remove(part)
+        if not self._owner:
+            self._save(final)
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        save_whole(final, self._save)
 
     def _remove(self, path: Path) -> None:
         """A file, or a folder, as sharded checkpoints are."""

@@ -67,13 +67,15 @@ class Rules:
     def __post_init__(self) -> None:
         """Check every field; see Raises of :func:`resolve_rules`."""
         for name in _COUNTS:
-            require_count(name, getattr(self, name), at_least=0 if name == "skip_checks" else 1)
-        require_number("active_units_threshold", self.active_units_threshold, most=1.0)
+            count = getattr(self, name)
+            require_count(name, count, at_least=0 if name == "skip_checks" else 1)
+            object.__setattr__(self, name, int(count))  # NumPy's are no JSON and no size of a deque
         for name in self.ignore:
             require_one_of("ignore", name, INDICATORS)
-        for name in ("kl_threshold", "var_threshold", "information_limit", "growth_limit"):
-            require_number(name, getattr(self, name))
-        require_number("information_per_dimension", self.information_per_dimension)
+        for name in _LIMITS:
+            limit, most = getattr(self, name), 1.0 if name == "active_units_threshold" else math.inf
+            require_number(name, limit, most)
+            object.__setattr__(self, name, float(limit))
 
     def small_information(self, dimensions: float) -> float:
         """The limit in nats below which a latent of so many dimensions carries too little."""
@@ -165,6 +167,14 @@ _COUNTS = (
     "skip_checks",
     "recovery_checks",
 )
+_LIMITS = (
+    "kl_threshold",
+    "var_threshold",
+    "active_units_threshold",
+    "information_limit",
+    "information_per_dimension",
+    "growth_limit",
+)
 
 PRESETS = {
     "default": Rules(),
@@ -205,8 +215,8 @@ def _explosion(
     measures: Mapping[str, float], per_unit: Mapping[str, Vector], positions: float
 ) -> list[Indicator]:
     checks = (
-        (float(np.nanmax(per_unit["kl"])) / positions, 100.0),
-        (float(np.nanmax(per_unit["posterior_variance"])), 10.0),
+        (float(np.fmax.reduce(per_unit["kl"])) / positions, 100.0),
+        (float(np.fmax.reduce(per_unit["posterior_variance"])), 10.0),
         (measures.get("nonfinite", 0.0), 0.0),
     )
     return [Indicator("explosion", value, limit) for value, limit in checks if value > limit][:1]

@@ -131,6 +131,12 @@ class SideBySide:
             self.parts[name] = part._replace(rows=part.rows + rows, batches=part.batches + 1)
 
     @torch.no_grad()
+    def grow(self, name: str, growth: Tensor) -> None:
+        """Add to a latent's g in this step, ``[units]``."""
+        earlier = self._pending.get(name)
+        self._pending[name] = -growth if earlier is None else earlier - growth
+
+    @torch.no_grad()
     def end_step(self) -> None:
         """Close the optimiser step for the latents whose pull still waits."""
         for name in list(self._pending):
@@ -208,9 +214,7 @@ class SideBySide:
         start = 0
         for name in names:
             part = self.parts[name]
-            own = pull[start : start + part.end - part.start]
-            earlier = self._pending.get(name)
-            self._pending[name] = own.clone() if earlier is None else earlier + own
+            self.grow(name, -pull[start : start + part.end - part.start])
             start += part.end - part.start
 
     def _add_pending(self, names: Iterable[str], pull: Tensor) -> None:

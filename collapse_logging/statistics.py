@@ -115,18 +115,13 @@ class Statistics:
 
     @torch.no_grad()
     def add_growth(self, centred: Tensor, gradient: Tensor) -> None:
-        """Add ``-sum_b (mu_b - mean mu) dL/dmu_b`` of one micro-batch to this step's growth.
-
-        Args:
-            centred: what :meth:`update` returned for the batch.
-            gradient: dL/dmu in the shape in which the mean was observed.
-        """
+        """Add g, ``-sum_b (mu_b - mean mu) dL/dmu_b``, of what :meth:`update` returned."""
         product = torch.where(centred == 0, 0.0, centred * self._read(gradient).float())
         self.add_pending(-product.sum((0, 1)))
 
     @torch.no_grad()
     def add_pending(self, g: Tensor) -> None:
-        """Add to this step's growth, ``[units]``."""
+        """Add one micro-batch's g, ``[units]``, to this step's growth."""
         self.growth_sums[GrowthRow.PENDING] += torch.cat([g, g.sum(0, keepdim=True)])
         self._has_gradient = True
 

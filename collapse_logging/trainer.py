@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,22 +70,6 @@ def own_responses(trainer: Any, folder: Path | None, patience: int | None) -> li
     for response in found:
         response.needs_all_ranks = trainer.world_size > 1
     return found
-
-
-def check_name(name: object) -> str:
-    """The detector's name, which becomes part of tags and a folder's name.
-
-    Raises:
-        TypeError, ValueError: not a word that is safe in both.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"name: expected a word, e.g. 'collapse', got {name!r}.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise ValueError(
-            "name: expected up to 64 letters, digits, '.', '_' or '-', e.g. 'collapse', "
-            f"got {name!r}."
-        )
-    return name
 
 
 def run_folder(trainer: Any, log_dir: str | None, name: str) -> Path:

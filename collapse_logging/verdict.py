@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from . import measures
+from . import cells, measures
 from .alerts import Scene, explosion_alert, level_alert
 from .arguments import checked_list
+from .cells import Reading
 from .levels import Standing
 from .report import Alert, Indicator, LatentReport, Level, Report
 from .rows import Row, Shape
@@ -88,24 +89,23 @@ class Judge:
         self._losses.extend(seen)
         trend = measures.trend(list(self._losses)) if seen else None
         before = {name: standing.level for name, standing in self._standings.items()}
+        readings = {name: cells.reading(seen.statistics) for name, seen in snapshot.latents.items()}
         latents = {
-            name: self._latent(name, latent, trend, step, snapshot.beta)
-            for name, latent in snapshot.latents.items()
+            name: self._latent(name, seen, readings[name], trend, step, snapshot.beta)
+            for name, seen in snapshot.latents.items()
         }
-        self._note_health(latents, snapshot, step)
+        limits = {
+            name: self.rules.small_information(measures.dimensions(window))
+            for name, window in readings.items()
+        }
+        self._note_health(latents, limits, snapshot.beta, step)
         scene = Scene(
             self.language, step, snapshot.beta, self.last_healthy_step, self._healthy_beta
         )
         alerts = [
             alert
             for name, latent in latents.items()
-            for alert in self._alerts(
-                name,
-                latent,
-                before.get(name, Level.OK),
-                scene,
-                self._limit(snapshot.latents[name]),
-            )
+            for alert in self._alerts(name, latent, before.get(name, Level.OK), scene, limits[name])
         ]
         levels = [latent.level for name, latent in latents.items() if name not in self.optional]
         values = {"reconstruction_loss": sum(seen) / len(seen) if seen else math.nan}
@@ -155,16 +155,16 @@ class Judge:
         self,
         name: str,
         seen: Seen,
+        window: Reading,
         trend: tuple[float, float] | None,
         step: int,
         beta: float,
     ) -> LatentReport:
-        statistics = self._merged(name, seen.statistics)
-        values = measures.scalars(statistics)
+        read = self._merged(name, seen.statistics, window)
+        values = measures.scalars(read)
         if "information" in values:
             values |= {key: v for key, v in seen.extras.items() if math.isfinite(v)}
-        per_unit = measures.per_unit(statistics)
-        dimensions = measures.dimensions(statistics)
+        per_unit, dimensions = measures.per_unit(read), measures.dimensions(read)
         standing = self._standings.get(name, Standing())
         indicators: tuple[Indicator, ...] = ()
         if values["samples"] or values.get("nonfinite"):
@@ -174,8 +174,8 @@ class Judge:
         self._standings[name] = standing
         return LatentReport(standing.level, values, per_unit, indicators)
 
-    def _merged(self, name: str, window: Statistics) -> Statistics:
-        """The window with the last ones, until there are enough samples.
+    def _merged(self, name: str, window: Statistics, read: Reading) -> Reading:
+        """The window, read, with the last ones, until there are enough samples.
 
         Growth and the counts of what could not be read are its own. A window without a finite
         sample stays alone: merged it would be the last ones judged again.
@@ -183,34 +183,33 @@ class Judge:
         recent = self._recent.setdefault(name, deque(maxlen=_MOST_MERGED - 1))
         if any(earlier.units != window.units for earlier in recent):
             recent.clear()
-        if not measures.samples(window):
-            return window
+        if not measures.samples(read):
+            return read
+        if measures.samples(read) >= ENOUGH_SAMPLES:
+            recent.clear()  # no later window reaches beyond it
         merged = window
         for earlier in reversed(recent):
             if measures.samples(merged) >= ENOUGH_SAMPLES:
                 break
             merged = merged.merge(earlier)
-        if measures.samples(window) >= ENOUGH_SAMPLES:
-            recent.clear()  # no later window reaches beyond it
         recent.append(window)
-        if merged is not window:
-            merged.growth_sums = window.growth_sums
-            merged.sums[Row.NONFINITE :] = 0.0
-            merged.sums[Row.NONFINITE :, : window.positions] = window.sums[Row.NONFINITE :]
-        return merged
+        if merged is window:
+            return read
+        merged.growth_sums = window.growth_sums
+        merged.sums[Row.NONFINITE :] = 0.0
+        merged.sums[Row.NONFINITE :, : window.positions] = window.sums[Row.NONFINITE :]
+        return cells.reading(merged)
 
-    def _note_health(self, latents: dict[str, LatentReport], snapshot: Snapshot, step: int) -> None:
+    def _note_health(
+        self, latents: dict[str, LatentReport], limits: dict[str, float], beta: float, step: int
+    ) -> None:
         watched = {name: v for name, v in latents.items() if name not in self.optional}
         healthy = bool(watched) and all(
-            latent.level is Level.OK
-            and latent.measures.get("information", 0.0) >= self._limit(snapshot.latents[name])
+            latent.level is Level.OK and latent.measures.get("information", 0.0) >= limits[name]
             for name, latent in watched.items()
         )
         if healthy:
-            self.last_healthy_step, self._healthy_beta = step, snapshot.beta
-
-    def _limit(self, seen: Seen) -> float:
-        return self.rules.small_information(measures.dimensions(seen.statistics))
+            self.last_healthy_step, self._healthy_beta = step, beta
 
     def _alerts(
         self, name: str, latent: LatentReport, previous: Level, scene: Scene, limit: float

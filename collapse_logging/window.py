@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import require_count
+from .arguments import checked_count
+from .budget import Budget
 from .latents import Gathered, Latents
 from .losses import Losses
 from .pairs import mutual_information
+from .posterior import Posterior
 from .rows import Shape
 from .snapshot import Layout
 
@@ -26,38 +28,66 @@ class Window:
     """Gathers all latents and the reconstruction loss of the steps since the last check.
 
     Args:
+        frequency: steps that a window has.
+        observe_every: every which step is observed; None: as the budget chooses.
         max_rows: rows of a batch that are read at most; None: all.
 
     Raises:
         TypeError, ValueError: ``max_rows`` is not a count.
 
     Attributes:
+        frequency: may be changed at any time.
+        budget: measures the own time.
         steps: optimiser steps since the last check.
         latents: what was observed of each latent.
         probed: each latent's decoder gap and its error, ``[2]`` in nats, if the decoder was
             probed for the check to come.
     """
 
-    def __init__(self, max_rows: int | None = None) -> None:
-        if max_rows is not None:
-            require_count("max_rows", max_rows, at_least=1)
+    def __init__(
+        self, frequency: int, observe_every: int | None = None, max_rows: int | None = None
+    ) -> None:
+        self.frequency = frequency
+        self.budget = Budget(observe_every)
         self.steps = 0
-        self.latents = Latents(max_rows)
+        self.latents = Latents(checked_count("max_rows", max_rows))
         self.probed: Mapping[str, Tensor] = {}
         self._losses = Losses()
         self._beta: Tensor | float = math.nan
         self._generator: torch.Generator | None = None
         self._packed = 0
 
+    @property
+    def observes(self) -> bool:
+        """Whether this step is observed."""
+        return self.budget.observes(self.steps, self.frequency)
+
+    @property
+    def full(self) -> bool:
+        """Whether it has the steps of a check."""
+        return self.steps >= self.frequency
+
+    def take(self, name: str, posterior: Posterior) -> None:
+        """What a hook saw of a batch."""
+        with self.budget:
+            if self.observes:
+                self.latents.observe(name, posterior)
+
+    def grow(self, name: str, growth: Tensor) -> None:
+        """What a compiled graph summed up of a batch's growth, ``[units]``."""
+        with self.budget:
+            if self.observes:
+                self.latents.grow(name, growth)
+
     def end_step(
-        self, loss: Tensor | float | None, frequency: int, beta: Tensor | float | None = None
+        self, loss: Tensor | float | None = None, beta: Tensor | float | None = None
     ) -> None:
         """Close an optimiser step: update the sums of every latent, note the loss and beta."""
         before, self.steps = self.steps, self.steps + 1  # first: it counts even where we fail
         self.latents.end_step()
         if loss is not None:
             device = self.latents.device or torch.device("cpu")
-            self._losses.note(loss, before, frequency, device)
+            self._losses.note(loss, before, self.frequency, device)
         beta = math.nan if beta is None else beta
         self._beta = beta.detach() if isinstance(beta, Tensor) else beta
 
@@ -113,6 +143,7 @@ class Window:
         return {
             "steps": self.steps,
             "packed": self._packed,
+            "observe_every": self.budget.chosen,
             "beta": float(self._beta),
             "losses": self._losses.state(),
             **self.latents.state_dict(),
@@ -127,6 +158,7 @@ class Window:
         """
         self.steps = int(state["steps"])
         self._packed = int(state["packed"])
+        self.budget.chosen = state["observe_every"]
         if sums:
             self._beta = float(state["beta"])
             self._losses.load(state["losses"])

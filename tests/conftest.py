@@ -19,7 +19,10 @@ def windows_alone(monkeypatch):
     monkeypatch.setattr("collapse_logging.verdict.ENOUGH_SAMPLES", 0)
 
 
-@pytest.fixture(autouse=True)
-def every_step_observed(monkeypatch):
-    """How often steps are observed would hang on this machine's speed; see test_budget.py."""
-    monkeypatch.setattr("collapse_logging.budget.SHARE", float("inf"))
+@pytest.fixture(autouse=True, scope="session")
+def watching_costs_nothing():
+    """What it costs, and so how often steps are observed, hangs on the machine: see test_budget."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collapse_logging.budget.SHARE", float("inf"))
+        patch.setattr("collapse_logging.budget.Budget.spent", lambda budget: {})
+        yield

@@ -10,6 +10,9 @@ from .parts import gaussian, recorded, samples
 pytestmark = pytest.mark.usefixtures("windows_alone")
 
 
+SPENT = Budget.spent
+
+
 class Clock:
     """A clock that the test moves."""
 
@@ -21,7 +24,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def told(monkeypatch):
+    """What was spent is told, as it is outside of tests."""
+    monkeypatch.setattr(Budget, "spent", SPENT)
+
+
+@pytest.fixture
+def clock(monkeypatch, told):
     """The budget's clock, and its real share."""
     clock = Clock()
     monkeypatch.setattr(budget, "perf_counter", clock)
@@ -98,6 +107,7 @@ def test_what_was_spent_is_told(clock):
     assert chosen.spent() == pytest.approx({"overhead_ms": 0.4, "overhead_share": 0.2})
 
 
+@pytest.mark.usefixtures("told")
 def test_reports_tell_it():
     """Each report has the two measures, and the share is one."""
     monitor, memory = recorded(check_frequency=2)
@@ -149,7 +159,7 @@ def test_neither_is_anything_but_a_count(argument, value, error):
 def test_the_choice_is_part_of_the_state(clock):
     """A resumed run observes as often as the one that was stopped."""
     monitor, _ = recorded(check_frequency=50)
-    pass_steps(monitor._budget, clock, 30, own=0.1, training=10.0)
+    pass_steps(monitor._window.budget, clock, 30, own=0.1, training=10.0)
     resumed, _ = recorded(check_frequency=50)
     resumed.load_state_dict(monitor.state_dict())
-    assert resumed._budget.chosen == 2
+    assert resumed._window.budget.chosen == 2

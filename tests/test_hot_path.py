@@ -207,12 +207,12 @@ class OneDevice(TorchDispatchMode):
 
 def observed_window(device):
     """A window of two latents on a device, one with positions, and a loss that is a number."""
-    window = Window()
+    window = Window(frequency=3)
     for _ in range(3):
         for name, shape in (("z", (1, 3)), ("positions", (1, 4, 2))):
             sides = (torch.zeros(shape, device=device) for _ in range(2))
             window.latents.observe(name, Posterior(*sides))
-        window.end_step(1.0, 3, beta=0.5)
+        window.end_step(1.0, beta=0.5)
     return window
 
 

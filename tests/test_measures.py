@@ -8,9 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse_logging import measures, pairs
+from collapse_logging import cells, measures, pairs
 from collapse_logging.posterior import Posterior
+from collapse_logging.rules import Rules
+from collapse_logging.snapshot import Seen, Snapshot
 from collapse_logging.statistics import Statistics
+from collapse_logging.verdict import Judge
 from tests import oracle
 
 VECTORS = ("information", "kl", "mean_variance", "posterior_variance", "signal_fraction")
@@ -534,3 +537,51 @@ def test_a_constant_loss_does_not_rise():
     """Twenty equal losses have slope 0, with no error to divide by."""
     rise, _ = measures.trend([3.0] * 20)
     assert rise == 0.0
+
+
+# --- what a check costs: counted, not timed ---
+
+
+def test_a_reading_gives_what_the_statistics_give():
+    """The same numbers, exactly, with and without positions."""
+    for shape in ((64, 5), (16, 7, 5)):
+        statistics = window(*latent(*shape))
+        read = cells.reading(statistics)
+        for measure in (measures.scalars, measures.dimensions, measures.samples):
+            assert measure(read) == measure(statistics)
+        for name, vector in measures.per_unit(statistics).items():
+            np.testing.assert_array_equal(measures.per_unit(read)[name], vector)
+
+
+def test_a_window_crosses_to_the_host_once(monkeypatch):
+    """All measures of a check together convert two tables, the sums and the growth's."""
+    statistics = window(*latent(64, 5))
+    crossings = []
+    numpy = torch.Tensor.numpy
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda t: crossings.append(t.shape) or numpy(t))
+    read = cells.reading(statistics)
+    for measure in (measures.scalars, measures.per_unit, measures.dimensions):
+        measure(read)
+    assert crossings == [(11, 1, 5), (4, 6)]
+
+
+def test_a_judged_window_crosses_to_the_host_once(monkeypatch):
+    """So does a whole judgement, alerts and limits included."""
+    snapshot = Snapshot({"z": Seen(window(*latent(64, 5)))})
+    crossings = []
+    numpy = torch.Tensor.numpy
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda t: crossings.append(t.shape) or numpy(t))
+    Judge(Rules()).report(snapshot, 50, 50)
+    assert crossings == [(11, 1, 5), (4, 6)]
+
+
+def test_a_measure_is_computed_once_a_reading():
+    """The same array comes back; of statistics, which change, a new one."""
+    statistics = window(*latent(64, 5))
+    read = cells.reading(statistics)
+    assert measures.information(read) is measures.information(read)
+    assert measures.per_unit(read)["kl"] is measures.kl(read)
+    before = measures.information(statistics)
+    statistics.update(Posterior(*latent(64, 5, seed=9)))
+    assert not np.array_equal(measures.information(statistics), before)
+    np.testing.assert_array_equal(measures.information(read), before)

@@ -1,5 +1,6 @@
 """The monitor as users type it: plain loops, what the report says, arguments, closing."""
 
+import gc
 import math
 
 import numpy as np
@@ -284,3 +285,16 @@ def test_samples_of_a_flush_are_counted_once():
             monitor.flush()
     assert [report.step for report in memory.reports] == [4, 6, 7, 11]
     assert samples(memory) == 440
+
+
+def test_steps_leave_nothing_to_the_garbage_collector():
+    """Cycles would make the collector run in the midst of training: there are none."""
+    monitor, model = CollapseMonitor(check_frequency=10, verbose=False), VAE()
+    train(model, monitor, 100, observe=True)
+    gc.collect()
+    gc.disable()
+    try:
+        train(model, monitor, 200, observe=True)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

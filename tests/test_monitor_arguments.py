@@ -5,12 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical
+import torch.distributed as dist
+from torch.distributions import Categorical, Normal
 
-from collapse_logging import CollapseMonitor
+from collapse_logging import CollapseMonitor, Rules
 from collapse_logging.writers import MemoryWriter
+from collapse_logging.writers.ledger import LEDGER_NAME, read_ledger
 
-from .parts import gaussian, recorded
+from . import oracle
+from .parts import VAE, gaussian, joined, recorded, train
 
 PAIR = gaussian((6, 4, 3))
 
@@ -51,9 +54,48 @@ def test_check_frequency_set_wrongly(steps):
     assert monitor.check_frequency == 7
 
 
-def test_numpy_integers_are_integers():
-    """NumPy's integers are counts as Python's are."""
-    assert CollapseMonitor(check_frequency=np.int32(3)).check_frequency == 3
+@pytest.mark.parametrize("count", [np.int32(3), np.int64(3), np.uint8(3)])
+@pytest.mark.parametrize("limit", [np.float32(0.25), np.float64(0.25), math.inf])
+def test_numpy_numbers_are_numbers(tmp_path, count, limit):
+    """NumPy's counts and limits are as good as Python's, also in the ledger's first line."""
+    frequencies = dict.fromkeys(("check_frequency", "window_size", "early_stop_patience"), count)
+    limits = dict.fromkeys(("kl_threshold", "var_threshold"), limit)
+    with CollapseMonitor(log_dir=tmp_path, strict=True, **frequencies, **limits) as monitor:
+        train(VAE(), monitor, 4, observe=True)
+    first, *reports = read_ledger(tmp_path / LEDGER_NAME)
+    assert (first["window_size"], len(reports)) == (3, 2)
+    assert first["kl_threshold"] == (None if limit == math.inf else 0.25)
+
+
+def test_a_count_beyond_all_sense_is_refused():
+    """What fits into no tensor is an error at once and not at the first check."""
+    with pytest.raises(ValueError, match="window_size: expected an integer .* at most"):
+        CollapseMonitor(window_size=2**70)
+
+
+@pytest.mark.parametrize(
+    "secret", [{"api_key": "hunter2"}, ["hunter2"], torch.ones(999), b"x" * 99]
+)
+def test_an_error_shows_no_more_than_the_type_of_a_stray_value(secret):
+    """A configuration or a tensor in the wrong place is not printed: it may hold secrets."""
+    monitor, _ = recorded()
+    for call in (
+        lambda: CollapseMonitor(kl_threshold=secret),
+        lambda: CollapseMonitor(check_frequency=secret),
+        lambda: CollapseMonitor(rules=secret),
+        lambda: CollapseMonitor(language=secret),
+        lambda: CollapseMonitor(probe=secret),
+        lambda: CollapseMonitor(optional=[secret]),
+        lambda: monitor.observe(secret, *PAIR),
+        lambda: monitor.observe("z", secret, PAIR[1]),
+        lambda: monitor.watch(VAE(), secret if isinstance(secret, bytes) else {"z": secret}),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        told = str(caught.value)
+        assert "hunter2" not in told
+        assert "1., 1." not in told
+        assert len(told) < 400
 
 
 @pytest.mark.parametrize(
@@ -61,11 +103,18 @@ def test_numpy_integers_are_integers():
     [
         (3, PAIR, None, TypeError, "name: expected the latent's name, e.g. 'z', got 3"),
         ("", PAIR, None, TypeError, "name: expected"),
+        ("z\ud800", PAIR, None, ValueError, "name: expected text that UTF-8 can hold"),
         (PAIR[0], PAIR[1:], None, TypeError, "name: expected the latent's name"),
         ("z", (PAIR,), None, TypeError, r"observe\(name, mean, log_variance\).*got tuple"),
         ("z", PAIR[:1], None, TypeError, "got nothing for log_variance"),
-        ("z", (PAIR[0].int(), PAIR[1]), None, TypeError, "floating-point type, got torch.int32"),
+        ("z", (PAIR[0].int(), PAIR[1]), None, TypeError, "got torch.int32; pass the network"),
         ("z", (PAIR[0], PAIR[1][:3]), None, ValueError, r"\[6, 4, 3\] and \[3, 4, 3\]"),
+        ("z", (PAIR[0] * 1j, PAIR[1]), None, TypeError, "got torch.complex64"),
+        ("z", (PAIR[0] > 0, PAIR[1]), None, TypeError, "got torch.bool"),
+        ("z", (PAIR[0].to(torch.float8_e4m3fn), PAIR[1]), None, TypeError, "16 bits or more"),
+        ("z", (PAIR[0].to_sparse(), PAIR[1]), None, TypeError, r"sparse_coo; call .to_dense\(\)"),
+        ("z", (PAIR[0].to("meta"), PAIR[1]), None, ValueError, "one device, got meta and cpu"),
+        ("z", (PAIR[0], None), None, TypeError, "got nothing for log_variance"),
         ("z", gaussian((5,)), None, ValueError, r"got \[5\]; reshape it"),
         ("z", gaussian((5, 0)), None, ValueError, "at least one unit"),
         ("z", (Categorical(logits=PAIR[0]),), None, TypeError, "got Categorical"),
@@ -83,6 +132,82 @@ def test_observe(name, posterior, mask, error, told):
     monitor.observe("z", *PAIR)
     monitor.step()
     assert memory.reports[0].latents["z"].measures["samples"] == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_is_refused(layout):
+    """Rows of several lengths are to be padded and masked."""
+    nested = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)], layout=layout)
+    with pytest.raises(TypeError, match=r"expected a dense mean, got a nested.*and pass a mask"):
+        recorded()[0].observe("z", nested, nested)
+
+
+def test_a_distributed_tensor_is_refused():
+    """A shard of a tensor-parallel model has some of the units only."""
+    from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        shard = distribute_tensor(PAIR[0], init_device_mesh("cpu", (1,)), [Shard(2)])
+        with pytest.raises(TypeError, match=r"got a DTensor; call .full_tensor\(\)"):
+            recorded()[0].observe("z", shard, shard)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_tensor_without_values_is_refused():
+    """What a tracer runs a model with has shapes and no values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        fake = torch.zeros(6, 3)
+    with pytest.raises(TypeError, match="got a FakeTensor; call close"):
+        recorded()[0].observe("z", fake, fake)
+
+
+def test_mean_and_log_variance_may_differ_in_type():
+    """An autocast region may give one in half precision and the other in full."""
+    monitor, memory = recorded(check_frequency=1)
+    mean, log_variance = gaussian((64, 3))
+    monitor.observe("z", mean.to(torch.bfloat16), log_variance.double())
+    monitor.step()
+    expected = oracle.measures(mean.to(torch.bfloat16).float(), log_variance)
+    got = memory.reports[0].latents["z"].per_unit["kl"]
+    np.testing.assert_allclose(got, expected["kl"], rtol=1e-5)
+
+
+def test_a_scale_that_is_none_is_an_explosion():
+    """A negative standard deviation has no logarithm: the alert says that it cannot be read."""
+    monitor, memory = recorded(rules=Rules(check_frequency=1, skip_checks=0))
+    scale = torch.full((6, 3), 0.1)
+    scale[:, 1] = -0.1
+    monitor.observe("z", Normal(gaussian((6, 3))[0], scale, validate_args=False))
+    monitor.step()
+    assert [alert.kind for alert in memory.alerts] == ["explosion"]
+    assert memory.reports[0].latents["z"].measures["nonfinite"] == 6
+
+
+def test_one_sample_a_batch():
+    """A stream of single samples is read as the batch that they are together."""
+    monitor, memory = recorded(check_frequency=40)
+    batches = [gaussian((1, 3), seed) for seed in range(40)]
+    for batch in batches:
+        monitor.observe("z", *batch)
+        monitor.step()
+    expected = oracle.measures(*(joined(side) for side in zip(*batches, strict=True)))
+    got = memory.reports[0].latents["z"]
+    assert got.measures["samples"] == 40
+    for key in ("kl", "information", "mean_variance"):
+        np.testing.assert_allclose(got.per_unit[key], expected[key], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation functions")  # torch's farewell
+def test_a_quantised_tensor_is_refused():
+    """Codes are not values; the error names their type."""
+    codes = torch.quantize_per_tensor(PAIR[0], 0.1, 0, torch.quint8)
+    with pytest.raises(TypeError, match="floating-point type of 16 bits or more, got torch.quint8"):
+        recorded()[0].observe("z", codes, PAIR[1])
 
 
 @pytest.mark.parametrize(

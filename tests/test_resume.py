@@ -33,15 +33,14 @@ def saved_and_loaded(state):
 
 
 def flat(values, path=""):
-    """A report's plain values by path; what watching cost is another each time."""
+    """A report's plain values by path."""
     if isinstance(values, dict):
         pairs = values.items()
     elif isinstance(values, list):
         pairs = enumerate(values)
     else:
         return {path: values}
-    known = ((key, value) for key, value in pairs if not str(key).startswith("overhead"))
-    return {k: v for key, value in known for k, v in flat(value, f"{path}/{key}").items()}
+    return {k: v for key, value in pairs for k, v in flat(value, f"{path}/{key}").items()}
 
 
 def same(first, second):

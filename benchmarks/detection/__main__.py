@@ -1,4 +1,4 @@
-"""``python -m benchmarks.detection run | audit | report | picture``."""
+"""``python -m benchmarks.detection run | audit | report | thinned | picture``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from . import record, replay, tables, truth
+from . import record, replay, tables, thinned, truth
 from .cases import Case, all_cases, subset
 
 _MARKS = {truth.COLLAPSED: "c", truth.HEALTHY: "H", truth.IGNORES: "i", truth.AMBIGUOUS: "?"}
@@ -29,7 +29,7 @@ _MARKS = {truth.COLLAPSED: "c", truth.HEALTHY: "H", truth.IGNORES: "i", truth.AM
 def main() -> int:
     """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
-    parser.add_argument("command", choices=("run", "audit", "report", "picture"))
+    parser.add_argument("command", choices=("run", "audit", "report", "thinned", "picture"))
     parser.add_argument("--only", default="", help="part of family/variant/seed")
     parser.add_argument("--subset", action="store_true", help="the twenty trainings of the test")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -48,6 +48,9 @@ def main() -> int:
     if given.command == "audit":
         for case in ready:
             print(audit(case))
+        return 0
+    if given.command == "thinned":
+        print("written:", *thinned.write(thinned.score(ready)))
         return 0
     return _report(ready, given.jobs)
 

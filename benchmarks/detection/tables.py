@@ -105,13 +105,13 @@ def markdown(result: dict[str, Any]) -> str:
         lines += ["", f"## Detectors, {part}", "", *_compared(result["scores"][part])]
     for name in ("default", "fast"):
         lines += ["", f"## By family, all, `{name}`", ""]
-        lines += _table(result["scores"]["all"][name], "family")
+        lines += table(result["scores"]["all"][name], "family")
     lines += ["", "## Truth by family", "", *_truths(result["families"])]
     units = {name: _rate(value) for name, value in result["units"].items()}
     lines += ["", "## Dead units of the linear family, last check", ""]
     lines += ["; ".join(f"{name} {value}" for name, value in units.items())]
     for name, rows in result["failures"].items():
-        lines += ["", f"## Where `{name}` fails", "", *_failures(rows)]
+        lines += ["", f"## Where `{name}` fails", "", *failures_table(rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -187,10 +187,11 @@ def _label(row: Outcome) -> str:
 
 
 def _compared(scores: dict[str, Any]) -> list[str]:
-    return _table({name: families["all"] for name, families in scores.items()}, "detector")
+    return table({name: families["all"] for name, families in scores.items()}, "detector")
 
 
-def _table(scores: dict[str, Any], first: str) -> list[str]:
+def table(scores: dict[str, Any], first: str) -> list[str]:
+    """Scores by name, a row each, under a first column of that title."""
     head = (
         f"| {first} | recall, orange | recall, red | false orange | false red | premature red "
         "| decoder ignores z, red | delay, share of the run | delay, late, steps | changes |"
@@ -229,7 +230,8 @@ def _truths(families: dict[str, dict[str, int]]) -> list[str]:
     return lines
 
 
-def _failures(rows: list[dict[str, Any]]) -> list[str]:
+def failures_table(rows: list[dict[str, Any]]) -> list[str]:
+    """What :func:`evaluate.failures` gave, a row each."""
     if not rows:
         return ["Nowhere."]
     lines = ["| what | training | truth | collapsed at | orange | red | steps |", "|---" * 7 + "|"]

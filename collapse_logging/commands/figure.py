@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..reading import Recording, Series
@@ -56,13 +56,12 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(recording: Recording, title: str, file: Path, language: str = "en") -> None:
-    """Draw a recording with its series into a PNG.
+def draw(recording: Recording, title: str, language: str = "en") -> bytes:
+    """Draw a recording with its series; returns a PNG.
 
     Args:
         recording: read with ``series=True``, with one check or more.
         title: the headline.
-        file: where to.
         language: of the words in it; Chinese only where there is one of :func:`chinese_fonts`.
 
     Raises:
@@ -73,7 +72,9 @@ def draw(recording: Recording, title: str, file: Path, language: str = "en") -> 
     with matplotlib.rc_context({**_STYLE, "font.family": families}), warnings.catch_warnings():
         # a letter that no installed font has is drawn as a box
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure(recording, title, language).savefig(file, dpi=110)
+        picture = io.BytesIO()
+        figure(recording, title, language).savefig(picture, dpi=110, format="png")
+    return picture.getvalue()
 
 
 def figure(recording: Recording, title: str, language: str = "en") -> Figure:

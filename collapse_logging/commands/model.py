@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import require_count
-from ..capture import Capture, likely_paths
+from ..capture import Capture
+from ..paths import likely_paths
 from ..posterior import Posterior
 from ..words import word
 from .finding import Finding

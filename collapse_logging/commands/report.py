@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from ..words import word
 from .runs import Run, look
 from .words import unknown
+
+_LONGEST_NAME = 160
+"""Bytes; most file systems take 255, and ours are put behind it."""
 
 _ABOUT = """\
 Draw what a detector recorded, during training or after: levels, information,
@@ -78,9 +83,10 @@ def write(run: Run, out: Path | None, language: str = "en") -> tuple[Path, Path]
     picture, text = folder / f"{name}.png", folder / f"{name}.html"
     drawn_in = _drawn_in(language)
     title = f"{run.name} — {word(drawn_in, run.verdict.word)}"
-    draw(run.recording, title, picture, drawn_in)
-    html = page(run, picture.read_bytes(), language)
-    text.write_text(html, encoding="utf-8", errors="backslashreplace")
+    drawn = draw(run.recording, title, drawn_in)
+    html = page(run, drawn, language)
+    write_whole(picture, drawn)
+    write_whole(text, html.encode("utf-8", errors="backslashreplace"))
     return picture, text
 
 
@@ -108,4 +114,9 @@ def _place(run: Run, out: Path | None) -> tuple[Path, str]:
 
 
 def _safe(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", text).strip("._")
+    """A file's name; a long one is cut, and told apart by a mark of the whole."""
+    name = re.sub(r"[^\w.-]+", "_", text).strip("._")
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:8]
+    return name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + f"_{mark}"

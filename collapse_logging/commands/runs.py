@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..reading import Recording, Verdict, judge, recordings
+from ..reading import Follower, Recording, Verdict, judge, recordings
 from ..words import word
 from ..writers.base import printable
 
@@ -26,16 +26,23 @@ class Run:
     verdict: Verdict
 
 
-def look(paths: Sequence[Path], series: bool = False, language: str = "en") -> list[Run]:
+def look(
+    paths: Sequence[Path],
+    series: bool = False,
+    language: str = "en",
+    follower: Follower | None = None,
+) -> list[Run]:
     """All runs at these paths, the worst first; what cannot be read is a run with a problem."""
     alone = len(paths) == 1
-    found = [run for path in paths for run in _runs(path, series, alone, language)]
+    found = [run for path in paths for run in _runs(path, series, alone, language, follower)]
     return sorted(found, key=lambda run: (run.verdict.severity, run.name))
 
 
-def _runs(path: Path, series: bool, alone: bool, language: str) -> list[Run]:
+def _runs(
+    path: Path, series: bool, alone: bool, language: str, follower: Follower | None
+) -> list[Run]:
     try:
-        found = recordings(path, series)
+        found = recordings(path, series, follower)
     except ValueError as error:
         found = [Recording(path, "", problem=str(error).removeprefix(f"{path}: "))]
     nothing = Recording(path, "", problem=word(language, "nothing found", path=path))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from ..reading import worst
+from ..reading import Follower, worst
 from ..report import Level
 from ..words import word
 from .runs import Run, look
@@ -30,17 +30,17 @@ def watch(options: argparse.Namespace, fail_on: Level) -> int:
     path that is not there yet is waited for.
     """
     longest = float("inf") if options.timeout is None else options.timeout
-    started, code = time.monotonic(), 2
+    started, code, follower = time.monotonic(), 2, Follower()
     with contextlib.suppress(KeyboardInterrupt), _screen(options.language) as show:
         while True:
             began = time.monotonic()
-            runs = look(options.paths, language=options.language)
+            runs = look(options.paths, language=options.language, follower=follower)
             show(runs)
             code = worst(run.verdict.exit_code(fail_on) for run in runs)
             left = longest - (time.monotonic() - started)
             if left <= 0 or (options.fail_fast and code == 1):
                 break
-            # files that take long to read are read more rarely, not all the time
+            # event files that take long to read are read more rarely, not all the time
             took = time.monotonic() - began
             time.sleep(min(max(options.interval, took, _SHORTEST), left))
     return code

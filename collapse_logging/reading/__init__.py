@@ -2,10 +2,12 @@
 
 from .everything import recordings, sources
 from .find import Source, find
+from .ledger import Follower
 from .recording import Recording, Series, UnitHistory
 from .verdict import Verdict, judge, worst
 
 __all__ = [
+    "Follower",
     "Recording",
     "Series",
     "Source",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from ..report import Vector
 from .find import EVENTS
 from .recording import Recording, Series
 from .scalars import prefixes, recording_of
+
+_log = logging.getLogger("collapse_logging")
 
 
 def read_events(path: Path) -> list[Recording]:
@@ -44,12 +48,38 @@ def load(path: Path) -> Any:
     all_of_them, hardly_any = 0, 1
     kinds = ("compressedHistograms", "images", "audio", "histograms", "tensors")
     guidance = {"scalars": all_of_them, **dict.fromkeys(kinds, hardly_any)}
-    log = logging.getLogger("tensorboard")
+    with _listening() as damage:
+        accumulator = EventAccumulator(str(path), size_guidance=guidance).Reload()
+    for file in damage:
+        _log.warning(
+            "%s: an event file is damaged and was read up to the damage: %s. The file is left as "
+            "it is; a ledger beside it has every check.",
+            path,
+            file,
+        )
+    return accumulator
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[dict[str, None]]:
+    """What TensorBoard says of damage, which it tells at the lowest level only.
+
+    Warnings are not passed on: a resumed run is nothing to warn of.
+    """
+    log, found = logging.getLogger("tensorboard"), dict[str, None]()
+
+    def take(record: logging.LogRecord) -> bool:
+        if "crc32 check" in (message := record.getMessage()):
+            found[Path(message.rpartition("(")[2].split(" failed")[0]).name] = None
+        return record.levelno >= logging.ERROR
+
     level = log.level
-    log.setLevel(logging.ERROR)  # a resumed run is nothing to warn of
+    log.setLevel(logging.DEBUG)
+    log.addFilter(take)
     try:
-        return EventAccumulator(str(path), size_guidance=guidance).Reload()
+        yield found
     finally:
+        log.removeFilter(take)
         log.setLevel(level)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..report import Alert, Forecast, Indicator, LatentReport, Level, Report
+from ..report import Alert, Level
 from .find import LEDGER
 from .recording import DRAWN, Columns, Recording, UnitHistory
+from .reports import alert_of, report_of
 
 _MOST_ROWS = 400
 """Rows of per-unit vectors that are kept at least, of a long run; at most twice as many are."""
@@ -37,15 +38,39 @@ def read_ledger(path: Path, series: bool = False) -> Recording:
     """
     reader = _Reader(series)
     with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                reader.take(line)
+        reader.take_all(file)
     try:
         return reader.recording(path)
     except _DAMAGED:  # the newest line was not looked into before, and is damaged
         if series:
             raise
         return dataclasses.replace(read_ledger(path, series=True), series=None)
+
+
+class Follower:
+    """Reads ledgers that grow again and again, and of each only what is new."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int, _Reader]] = {}
+
+    def read(self, path: Path) -> Recording:
+        """As :func:`read_ledger` without the series; a file that was replaced is read anew.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with path.open("rb") as file:
+            number = os.fstat(file.fileno()).st_ino
+            known, place, reader = self._known.get(path, (number, 0, _Reader(False)))
+            file.seek(max(place - 1, 0))
+            if known != number or (place and file.read(1) != b"\n"):
+                place, reader = file.seek(0), _Reader(False)
+            place += reader.take_all(file)
+        self._known[path] = number, place, reader
+        try:
+            return reader.recording(path)
+        except _DAMAGED:
+            return read_ledger(path)
 
 
 def without_units(line: bytes) -> bytes:
@@ -76,6 +101,16 @@ class _Reader:
         self._first_of_session = True
         self._count = self._damaged = 0
 
+    def take_all(self, lines: Iterable[bytes]) -> int:
+        """Lines up to one that is not whole yet; returns their bytes."""
+        size = 0
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            self.take(line)
+            size += len(line)
+        return size
+
     def take(self, line: bytes) -> None:
         """One line, settings or report; one that is damaged is counted."""
         try:
@@ -98,7 +133,7 @@ class _Reader:
             self._first_of_session = True
             return
         step = int(values["step"])
-        alerts = [_alert_of(alert) for alert in values["alerts"]]
+        alerts = [alert_of(alert) for alert in values["alerts"]]
         scalars = _scalars(values)
         if self._first_of_session:
             self._cut(step)
@@ -174,55 +209,3 @@ def _unit_histories(rows: list[tuple[int, dict[str, Any]]]) -> dict[str, UnitHis
         steps, values = zip(*of, strict=True)
         found[name] = UnitHistory(np.array(steps, float), np.array(values, float))
     return found
-
-
-def report_of(values: Mapping[str, Any]) -> Report:
-    """The report that ``Report.to_dict`` made the values of; null is NaN."""
-    return Report(
-        step=int(values["step"]),
-        check=int(values["check"]),
-        level=Level[values["level"]],
-        latents={name: _latent_of(latent) for name, latent in values["latents"].items()},
-        alerts=tuple(_alert_of(alert) for alert in values["alerts"]),
-        measures=_numbers(values["measures"]),
-        steps=int(values["steps"]),
-        last_healthy_step=values["last_healthy_step"],
-    )
-
-
-def _latent_of(values: Mapping[str, Any]) -> LatentReport:
-    return LatentReport(
-        level=Level[values["level"]],
-        measures=_numbers(values["measures"]),
-        per_unit={name: np.array(vector, float) for name, vector in values["per_unit"].items()},
-        indicators=tuple(_indicator_of(indicator) for indicator in values["indicators"]),
-    )
-
-
-def _alert_of(values: Mapping[str, Any]) -> Alert:
-    return Alert(
-        step=int(values["step"]),
-        latent=str(values["latent"]),
-        previous=Level[values["previous"]],
-        level=Level[values["level"]],
-        indicators=tuple(_indicator_of(indicator) for indicator in values["indicators"]),
-        last_healthy_step=values["last_healthy_step"],
-        advice=values["advice"],
-        kind=values["kind"],
-        since=values.get("since"),
-        units=tuple(values.get("units", ())),
-        unit_count=int(values.get("unit_count", 0)),
-        forecast=Forecast(**values["forecast"]) if values.get("forecast") else None,
-        probed=bool(values.get("probed", False)),
-        checkpoint=values.get("checkpoint"),
-        optional=bool(values.get("optional", False)),
-        language=str(values.get("language", "en")),
-    )
-
-
-def _indicator_of(values: Mapping[str, Any]) -> Indicator:
-    return Indicator(values["name"], **_numbers({k: values[k] for k in ("value", "limit")}))
-
-
-def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    return {key: math.nan if value is None else float(value) for key, value in values.items()}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from ..arguments import checked_list
+from .background import BackgroundWriter
 from .base import Writer
 from .ledger import LedgerWriter
 from .lightning import LoggerWriter
@@ -35,6 +36,8 @@ def complete(
 ) -> list[Writer]:
     """The writers given, with a ledger where there is a folder for it, and a log writer.
 
+    Those that may be called in a thread of their own are given one.
+
     Raises:
         TypeError: ``given`` is no list of writers.
     """
@@ -49,4 +52,4 @@ def complete(
         writers.extend(LogWriter(log_dir=b.log_dir, prefix=b.prefix) for b in boards[:1])
         if not boards:
             writers.append(LogWriter())
-    return writers
+    return [BackgroundWriter(w) if w.in_background else w for w in writers]

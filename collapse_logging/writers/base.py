@@ -24,7 +24,13 @@ class Writer(ABC):
     A writer may raise: the monitor logs the first failure with its traceback, pauses the writer
     and drops it if it goes on failing; training is not touched. It should return within a
     millisecond and keep nothing of the report but what it needs.
+
+    Attributes:
+        in_background: whether it may be called in a thread of its own instead, so that training
+            waits for it with alerts only: it uses nothing that the training uses, too.
     """
+
+    in_background: bool = False
 
     def open(self, settings: Mapping[str, Any]) -> None:  # noqa: B027 - optional
         """Called once before the first report, with the thresholds in force."""

@@ -8,18 +8,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..report import Alert, Report
+from .background import BackgroundWriter
 from .base import Writer
 
-_MOST_FAILURES = 6
+_LONGEST_PAUSE = 512
+"""Checks; a service that is away for an hour is found again soon after."""
+
+_MANY = 6
+"""Failures in a row after which it is said again."""
+
+_MOST_MISSED = 1000
 _log = logging.getLogger("collapse_logging")
 
 
 class GuardedWriter(Writer):
-    """Logs the first failure with its traceback, pauses ever longer, gives up after six.
+    """Logs the first failure with its traceback, then tries again ever more rarely.
 
-    After the n-th failure in a row it lets 2^(n-1) checks pass. Scalars of those checks are
-    missing in that writer; their alerts are handed over when it works again. An alert may then
-    come twice, if the writer failed after having taken it: better twice than never.
+    After the n-th failure in a row it lets 2^(n-1) checks pass, at most 512. Scalars of those
+    checks are missing in that writer; their alerts are handed over when it works again, or when
+    it is closed. An alert may then come twice, if the writer failed after having taken it: better
+    twice than never.
 
     Args:
         writer: the writer to guard.
@@ -31,6 +39,7 @@ class GuardedWriter(Writer):
         self._strict = strict
         self._settings: Mapping[str, Any] | None = None
         self._missed: tuple[Alert, ...] = ()
+        self._latest: Report | None = None
         self._failures = 0
         self._pause = 0
         self._told = False
@@ -40,10 +49,9 @@ class GuardedWriter(Writer):
         self._settings = settings
 
     def write(self, report: Report) -> None:
-        """As the writer does, unless it is paused or dropped."""
-        if self._failures >= _MOST_FAILURES:
-            return
-        alerts = self._missed + report.alerts
+        """As the writer does, unless it is paused."""
+        alerts = (self._missed + report.alerts)[-_MOST_MISSED:]
+        self._latest = report
         if self._pause > 0:
             self._pause -= 1
             self._missed = alerts
@@ -63,17 +71,22 @@ class GuardedWriter(Writer):
         self._attempt(lambda: self.writer.resume(step), "when the run was resumed")
 
     def flush(self) -> None:
-        """As the writer does, unless it was dropped."""
-        if self._failures < _MOST_FAILURES:
+        """As the writer does, unless it is paused."""
+        if self._pause == 0:
             self._attempt(self.writer.flush, "when it was flushed")
 
     def close(self) -> None:
-        """As the writer does, even when it was dropped: it may hold a file."""
+        """As the writer does, after a last try to hand over the alerts that it missed."""
+        if self._missed and self._latest is not None:
+            last = dataclasses.replace(self._latest, alerts=self._missed)
+            if self._attempt(lambda: self._deliver(last), "at the end"):
+                self._missed = ()
         self._attempt(self.writer.close, "when it was closed")
 
     @property
     def _name(self) -> str:
-        return type(self.writer).__name__
+        writer = self.writer
+        return type(writer.writer if isinstance(writer, BackgroundWriter) else writer).__name__
 
     def _deliver(self, report: Report) -> None:
         if self._settings is not None:
@@ -83,12 +96,13 @@ class GuardedWriter(Writer):
 
     def _failed(self) -> None:
         self._failures += 1
-        self._pause = 2 ** (self._failures - 1)
-        if self._failures == _MOST_FAILURES:
+        self._pause = min(2 ** min(self._failures - 1, 30), _LONGEST_PAUSE)
+        if self._failures == _MANY:
             _log.error(
-                "%s failed %d times in a row and is dropped; the other writers go on.",
+                "%s failed %d times in a row; it is still tried now and then, and its alerts are "
+                "kept for it. The other writers go on.",
                 self._name,
-                _MOST_FAILURES,
+                _MANY,
             )
 
     def _attempt(self, call: Callable[[], None], when: str) -> bool:

@@ -127,6 +127,8 @@ def _colours(hexadecimal: tuple[str, ...]) -> Vector:
 def _rows(values: Vector) -> Vector:
     """At most 256 values, means of as many neighbouring units each."""
     size = -(-len(values) // _MOST_ROWS)
+    if size == 1:
+        return values
     starts = np.arange(0, len(values), size)
     means: Vector = np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
     return means

@@ -52,6 +52,10 @@ class AlertLimit:
     Args:
         deliver: sends a message. When it raises, its alerts are kept for the next one.
         clock: seconds that never go backwards.
+
+    Attributes:
+        sent: messages so far; of a run that is resumed, to be set to what it had.
+        over: "further alerts suppressed" was sent; likewise.
     """
 
     def __init__(
@@ -62,8 +66,8 @@ class AlertLimit:
         self._held: dict[tuple[int, str, str], Alert] = {}
         self._told_at = -math.inf
         self._told = Level.OK
-        self._sent = 0
-        self._over = False
+        self.sent = 0
+        self.over = False
 
     def send(self, alerts: Sequence[Alert] = (), now: bool = False) -> None:
         """Take a check's alerts, and deliver what is due; ``now``: whatever is held.
@@ -79,14 +83,14 @@ class AlertLimit:
         quiet = seconds - self._told_at >= _MINUTE
         if not (now or quiet or worst is Level.RED or worst > self._told):
             return
-        if self._sent < _MOST - (0 if worst is Level.RED else _FOR_RED):
+        if self.sent < _MOST - (0 if worst is Level.RED else _FOR_RED):
             self._deliver(_message(held, worst))
-            self._sent += 1
+            self.sent += 1
             self._told = worst if quiet else max(worst, self._told)
             self._told_at = seconds
-        elif not self._over:
-            self._deliver(_last_message(self._sent, held[-1]))
-            self._over = True
+        elif not self.over:
+            self._deliver(_last_message(self.sent, held[-1]))
+            self.over = True
         self._held.clear()
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..arguments import require_count
+from ..arguments import checked_name, require_count
 from ..report import Report, alert_to_dict
 from .base import Writer, histograms, histograms_due, shown
 
@@ -43,6 +43,7 @@ class MlflowWriter(Writer):
         prefix: str = "collapse",
     ) -> None:
         require_count("histogram_every", histogram_every, at_least=1)
+        checked_name("prefix", prefix)
         self._client = client or _mlflow().MlflowClient()
         self._run_id = run_id or _active_run()
         self._every = histogram_every

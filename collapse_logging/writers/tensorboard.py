@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..arguments import require_count
+from ..arguments import checked_name, require_count
 from ..report import Alert, Report
 from .about import about
 from .base import Writer, histograms, histograms_due
+from .board import Shown, show
 from .dashboard import growth_limits, write_dashboard
-from .information_map import InformationMap, palette, png
+from .information_map import InformationMap
 from .tables import alerts_table
 
 _ALERT_ROWS = 50
-_LARGEST = float(np.finfo(np.float32).max)
-"""Event files hold 32 bits; what is larger would become inf."""
 
 
 class TensorBoardWriter(Writer):
@@ -30,6 +30,7 @@ class TensorBoardWriter(Writer):
 
     A writer that was handed in is flushed but never closed. One of our own is made anew after
     an ``OSError``: its thread is dead by then, and a second event file is read with the first.
+    Only one of our own is written to in the background: the training may use the other, too.
 
     Args:
         target: a folder, e.g. ``"runs/a"``, or a ``torch.utils.tensorboard.SummaryWriter``
@@ -49,7 +50,9 @@ class TensorBoardWriter(Writer):
         prefix: str = "collapse",
     ) -> None:
         require_count("histogram_every", histogram_every, at_least=1)
+        checked_name("prefix", prefix)
         self._folder = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
+        self.in_background = self._folder is not None
         if self._folder is None and not hasattr(target, "add_histogram_raw"):
             raise TypeError(
                 "target: expected a folder or a SummaryWriter, got "
@@ -116,33 +119,47 @@ class TensorBoardWriter(Writer):
         if self._writer is None:
             return
         if self._undrawn is not None:
-            self._draw(self._undrawn)
+            drawn = Shown({}, histograms(self._undrawn, self.prefix), self._pictures())
+            show(self._writer, drawn, self._undrawn.step)
+            self._undrawn = None
         self._writer.flush()
         if self._folder is not None:
             self._writer.close()
 
     def _write(self, report: Report) -> None:
-        if self._settings is not None:
-            self._writer.add_text(f"{self.prefix}/about", about(self._settings), report.step)
-            self._settings = None
-        self._write_scalars(report.scalars(self.prefix) | self._limits(report), report.step)
         for name, latent in report.latents.items():
             if "information" in latent.per_unit:
                 self._maps[name].add(latent.per_unit["information"], latent.level)
-        self._undrawn = report
-        if histograms_due(report, self._every):
-            self._draw(report)
+        due = histograms_due(report, self._every)
+        shown = Shown(
+            report.scalars(self.prefix) | self._limits(report),
+            histograms(report, self.prefix) if due else {},
+            self._pictures() if due else {},
+            self._texts(report),
+        )
+        show(self._writer, shown, report.step)
+        self._settings = None
+        self._undrawn = None if due else report
+        if report.alerts:
+            self._writer.flush()
+
+    def _pictures(self) -> dict[str, NDArray[np.uint8]]:
+        if not self._draws:
+            return {}
+        return {
+            f"{self.prefix}/{name}/information_map": history.pixels()
+            for name, history in self._maps.items()
+        }
+
+    def _texts(self, report: Report) -> dict[str, str]:
+        texts = {}
+        if self._settings is not None:
+            texts[f"{self.prefix}/about"] = about(self._settings)
         if report.alerts:
             # the guard hands an alert over again when writing it failed
             self._alerts.extendleft(a for a in report.alerts if a not in self._alerts)
-            self._writer.add_text(f"{self.prefix}/alerts", alerts_table(self._alerts), report.step)
-            self._writer.flush()
-
-    def _draw(self, report: Report) -> None:
-        self._undrawn = None
-        self._write_histograms(report)
-        if self._draws:
-            self._write_maps(report.step)
+            texts[f"{self.prefix}/alerts"] = alerts_table(self._alerts)
+        return texts
 
     def _limits(self, report: Report) -> dict[str, float]:
         """The band of the growth chart: TensorBoard draws it if its steps are growth's own."""
@@ -152,39 +169,6 @@ class TensorBoardWriter(Writer):
                 found.update(growth_limits(name, limit, self.prefix))
         return found
 
-    def _write_scalars(self, values: Mapping[str, float], step: int) -> None:
-        values = {tag: value for tag, value in values.items() if abs(value) <= _LARGEST}
-        if not _is_torchs(self._writer):
-            for tag, value in values.items():
-                self._writer.add_scalar(tag, value, step)
-            return
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        summary = Summary(
-            value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-        )
-        self._writer._get_file_writer().add_summary(summary, step)
-
-    def _write_maps(self, step: int) -> None:
-        pictures = {
-            f"{self.prefix}/{name}/information_map": history.pixels()
-            for name, history in self._maps.items()
-        }
-        if not _is_torchs(self._writer):
-            for tag, pixels in pictures.items():
-                self._writer.add_image(tag, palette()[pixels], step, dataformats="HWC")
-            return
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        # add_image takes three bytes a pixel and 40 ms; a palette takes one byte and 1 ms
-        for tag, pixels in pictures.items():
-            height, width = pixels.shape
-            image = Summary.Image(
-                height=height, width=width, colorspace=3, encoded_image_string=png(pixels)
-            )
-            summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-            self._writer._get_file_writer().add_summary(summary, step)
-
     def _write_dashboard(self, latents: list[str]) -> None:
         """Once, and again when a latent has come; a failure is told by the guard, not repeated."""
         folder = self.log_dir
@@ -193,26 +177,6 @@ class TensorBoardWriter(Writer):
         self._on_dashboard = latents
         with contextlib.suppress(ModuleNotFoundError):  # tensorboardX alone, without tensorboard
             write_dashboard(folder, latents, self.prefix, self._language)
-
-    def _write_histograms(self, report: Report) -> None:
-        for tag, (counts, edges) in histograms(report, self.prefix).items():
-            centres = (edges[:-1] + edges[1:]) / 2.0
-            self._writer.add_histogram_raw(
-                tag,
-                min=float(edges[0]),
-                max=float(edges[-1]),
-                num=int(counts.sum()),
-                sum=float((counts * centres).sum()),
-                sum_squares=float((counts * np.square(centres)).sum()),
-                bucket_limits=edges[1:].tolist(),
-                bucket_counts=counts.tolist(),
-                global_step=report.step,
-            )
-
-
-def _is_torchs(writer: Any) -> bool:
-    """Whether a Summary can be handed over whole; tensorboardX has a Summary of its own."""
-    return any(kind.__module__.startswith("torch.utils.tensorboard") for kind in type(writer).mro())
 
 
 def _summary_writer(log_dir: Any) -> Any:

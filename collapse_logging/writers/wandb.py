@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from ..arguments import require_count
-from ..report import Report
+from ..report import Alert, Report
 from .base import Writer, histograms, histograms_due
 from .limit import AlertLimit, Message
 
@@ -33,7 +33,8 @@ class WandbWriter(Writer):
     the monitor a ``log_dir`` for its ledger. ``wandb.init`` and ``finish`` are never called.
 
     Alerts go through an :class:`~collapse_logging.writers.limit.AlertLimit`: W&B answers too many
-    with 429, and the run's whole upload waits behind its retries.
+    with 429, and the run's whole upload waits behind its retries. How many were sent is kept in
+    the run's summary, so that a job that is resumed again and again does not start anew.
 
     Args:
         run: what ``wandb.init()`` returned, or Lightning's ``WandbLogger.experiment``.
@@ -75,9 +76,12 @@ class WandbWriter(Writer):
         self._checks = self._first_row = 0
 
     def open(self, settings: Mapping[str, Any]) -> None:
-        """Put the thresholds into the run's config."""
+        """Put the thresholds into the run's config; of a resumed run, see what it has had."""
         if self._hide_step:
             self._run.define_metric(self._step_metric, hidden=True)
+        summary = self._run.summary
+        self._limit.sent = int(summary.get(f"{self._prefix}/messages") or 0)
+        self._limit.over = bool(summary.get(f"{self._prefix}/messages_over"))
         self._run.config.update({self._prefix: dict(settings)}, allow_val_change=True)
 
     def write(self, report: Report) -> None:
@@ -92,13 +96,20 @@ class WandbWriter(Writer):
         self._define(values)
         self._run.log({**values, self._step_metric: report.step}, commit=self._commit)
         self._summarise(report, {} if self._commit else scalars)
-        self._limit.send(report.alerts)
+        self._send(report.alerts)
         if not self._commit:
             self._look_for_rows()
 
     def close(self) -> None:
         """Send the alerts that still wait for their minute; the run is the user's to finish."""
-        self._limit.send(now=True)
+        self._send(now=True)
+
+    def _send(self, alerts: Sequence[Alert] = (), now: bool = False) -> None:
+        before = self._limit.sent, self._limit.over
+        self._limit.send(alerts, now)
+        if (self._limit.sent, self._limit.over) != before:
+            told = {"messages": self._limit.sent, "messages_over": self._limit.over}
+            self._run.summary.update({f"{self._prefix}/{name}": v for name, v in told.items()})
 
     def _define(self, values: Mapping[str, Any]) -> None:
         """Give each key our x-axis by its full name: a user's ``define_metric("*")`` beats a glob.

@@ -43,6 +43,14 @@ class Interrupted(EndsAt15):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+class Terminated(EndsAt15):
+    """SIGTERM, as a cluster sends it before it kills."""
+
+    def end(self) -> None:
+        """Send the signal to this process."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 class RunsOut(EndsAt15):
     """Out of memory."""
 
@@ -51,7 +59,12 @@ class RunsOut(EndsAt15):
 
 @pytest.mark.parametrize(
     ("core", "kind"),
-    [(EndsAt15, RuntimeError), (RunsOut, MemoryError), (Interrupted, SystemExit)],
+    [
+        (EndsAt15, RuntimeError),
+        (RunsOut, MemoryError),
+        (Interrupted, SystemExit),
+        (Terminated, SystemExit),
+    ],
 )
 def test_what_was_seen_is_kept(
     pl: Any, tmp_path: Path, core: type[EndsAt15], kind: type[BaseException]
@@ -65,14 +78,15 @@ def test_what_was_seen_is_kept(
     one = model(pl, core)
     with pytest.raises(kind) as caught:
         trainer(pl, tmp_path, detector, logger=board).fit(one, loader())
-    if kind is not SystemExit:  # Lightning's answer to Ctrl-C
+    if kind is not SystemExit:  # Lightning's answer to signals
         assert caught.value is core.error
     assert hooks(one) == 0
-    assert [(report.step, report.steps) for report in memory.reports] == [(9, 10), (14, 5)]
+    last = 15 if core is Terminated else 14  # after SIGTERM Lightning ends its step first
+    assert [(r.step, r.steps) for r in memory.reports] == [(9, 10), (last, last - 9)]
     folder = Path(board.log_dir)
-    assert [e.step for e in events(folder).Scalars("collapse/level")] == [9, 14]
+    assert [e.step for e in events(folder).Scalars("collapse/level")] == [9, last]
     lines = list(read_ledger(folder / "collapse" / "collapse_ledger.jsonl"))
-    assert [line["step"] for line in lines[1:]] == [9, 14]
+    assert [line["step"] for line in lines[1:]] == [9, last]
 
 
 @pytest.mark.parametrize("core", [Core, EndsAt15])

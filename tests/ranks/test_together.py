@@ -394,7 +394,7 @@ def chosen(rank: int) -> Any:
     monitor = quiet(check_frequency=10, observe_every=2 + 2 * rank)
     for step in range(30):
         report = stepped(monitor, rank, step) or monitor.report
-    return monitor._budget.chosen, report.latents["z"].measures["samples"]
+    return monitor._window.budget.chosen, report.latents["z"].measures["samples"]
 
 
 def test_ranks_observe_the_same_steps(tmp_path: Path) -> None:

@@ -65,6 +65,36 @@ def test_one_file_is_enough_and_a_cut_one_is_read_up_to_the_cut(tmp_path: Path) 
     assert 0 < half.report.check < whole.report.check
 
 
+@pytest.mark.parametrize("where", ["header", "record"])
+def test_a_damaged_file_is_read_up_to_the_damage_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """A flipped byte costs what is behind it; the file stays as it is, the next one is read too."""
+    collapsed(tmp_path, TensorBoardWriter(tmp_path))
+    (file,) = tmp_path.glob("*tfevents*")
+    content = bytearray(file.read_bytes())
+    content[0 if where == "header" else len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    found = read_events(tmp_path)
+    assert [r.report.check > 0 for r in found if r.report] == ([] if where == "header" else [True])
+    assert caplog.text.count("an event file is damaged and was read up to the damage") == 1
+    assert file.name in caplog.text
+    assert file.read_bytes() == content
+    with SummaryWriter(str(tmp_path), filename_suffix=".later") as later:
+        healthy(tmp_path / "b", TensorBoardWriter(later))
+    assert read_events(tmp_path)
+
+
+def test_a_whole_file_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is one that a training is still writing to."""
+    collapsed(tmp_path, TensorBoardWriter(tmp_path))
+    (file,) = tmp_path.glob("*tfevents*")
+    for content in (file.read_bytes(), file.read_bytes()[:-5], file.read_bytes()[:-30]):
+        file.write_bytes(content)
+        assert read_events(tmp_path)
+    assert "damaged" not in caplog.text
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing that TensorBoard wrote"])
 def test_a_file_without_events_has_no_recording(tmp_path: Path, content: bytes) -> None:
     """An empty or a foreign file is not an error."""

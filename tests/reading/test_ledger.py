@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from collapse_logging import Report
-from collapse_logging.reading.ledger import read_ledger, without_units
+from collapse_logging.reading.ledger import Follower, read_ledger, without_units
 from collapse_logging.reading.recording import DRAWN
 from collapse_logging.writers import LedgerWriter
 from collapse_logging.writers.ledger import LEDGER_NAME
@@ -50,6 +50,52 @@ def test_the_series_hold_every_check(tmp_path: Path) -> None:
         np.testing.assert_allclose(series.units[name].values, units, rtol=1e-4)
     losses = [report.measures["reconstruction_loss"] for report in reports]
     assert series.scalars["reconstruction_loss"].tolist() == losses
+
+
+def followed(path: Path, follower: Follower) -> None:
+    """What a follower says is what a reader from the start says."""
+    assert repr(follower.read(path)) == repr(read_ledger(path))
+
+
+def test_a_follower_reads_what_is_new(tmp_path: Path) -> None:
+    """A ledger that grows by whole and half lines is the same as one that is read at once."""
+    collapsed(tmp_path / "run")
+    content = (tmp_path / "run" / LEDGER_NAME).read_bytes()
+    path, follower = tmp_path / LEDGER_NAME, Follower()
+    for end in range(0, len(content) + 997, 997):
+        with path.open("ab") as file:
+            file.write(content[end - 997 : end] if end else b"")
+        followed(path, follower)
+    with path.open("r+b") as file:
+        file.write(b"x" * 100)  # read long ago, and not looked at again
+    assert read_ledger(path).damaged == 1
+    assert follower.read(path).damaged == 0
+
+
+@pytest.mark.parametrize("how", ["replaced", "cut", "removed", "resumed", "damaged"])
+def test_a_follower_sees_another_file(tmp_path: Path, how: str) -> None:
+    """A file that is replaced or cut is read anew; a resumed run replaces what it repeats."""
+    path, follower = tmp_path / LEDGER_NAME, Follower()
+    collapsed(tmp_path)
+    followed(path, follower)
+    if how == "replaced":
+        healthy(tmp_path / "other")
+        (tmp_path / "other" / LEDGER_NAME).rename(path)
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif how == "removed":
+        path.unlink()
+        with pytest.raises(FileNotFoundError):
+            follower.read(path)
+        healthy(tmp_path)
+    elif how == "resumed":
+        healthy(tmp_path)
+    else:
+        with path.open("ab") as file:
+            file.write(b'{"type":"report","alerts":[]}\n')
+    followed(path, follower)
+    collapsed(tmp_path)
+    followed(path, follower)
 
 
 @BOTH

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
@@ -69,17 +70,47 @@ def test_the_first_failure_is_told_with_its_traceback(caplog: pytest.LogCaptureF
         assert expected in caplog.text
 
 
-def test_tries_come_ever_more_rarely_and_the_sixth_is_the_last(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """One, two, four ... checks pass between tries; the dropping is told, then silence."""
+def test_tries_come_ever_more_rarely_and_never_end(caplog: pytest.LogCaptureFixture) -> None:
+    """One, two, four ... at most 512 checks pass between tries; that it goes on is told once."""
     flaky = Flaky()
     guard = GuardedWriter(flaky)
-    for step in range(200):
+    for step in range(3000):
         guard.write(empty(step))
-    assert flaky.tried == [0, 2, 5, 10, 19, 36]
+    gaps = np.diff(flaky.tried) - 1
+    assert gaps.tolist() == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 512, 512, 512]
     assert [r.exc_info is not None for r in caplog.records] == [True, False]
-    assert "is dropped" in caplog.messages[-1]
+    assert "failed 6 times in a row; it is still tried" in caplog.messages[-1]
+
+
+def test_an_outage_of_thousands_of_checks_is_survived(caplog: pytest.LogCaptureFixture) -> None:
+    """A service that is back after an hour gets the newest thousand alerts it missed, and goes on.
+
+    The ledger has them all; memory must not grow with the outage.
+    """
+    flaky = Flaky()
+    guard = GuardedWriter(flaky)
+    for step in range(5000):
+        flaky.broken = step < 4000
+        guard.write(empty(step))
+    assert flaky.alerts == list(range(flaky.alerts[0], 5000))
+    assert flaky.tried[-1] == 4999
+    back = next(step for step in flaky.tried if step >= 4000)
+    assert flaky.alerts[0] == back - 999
+    assert caplog.messages[-1] == f"Flaky works again, at step {back}."
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_was_missed_is_handed_over_at_the_end(broken: bool) -> None:
+    """A run that ends within a pause: a last try, then the writer is closed whatever it says."""
+    flaky = Flaky()
+    guard = GuardedWriter(flaky)
+    for step in range(4):  # tried at 0 and 2
+        guard.write(empty(step))
+    flaky.broken = broken
+    guard.close()
+    guard.close()
+    assert flaky.tried[:3] == [0, 2, 3]
+    assert flaky.alerts == ([] if broken else [0, 1, 2, 3])
 
 
 def test_a_writer_that_works_again_gets_the_alerts_it_missed(

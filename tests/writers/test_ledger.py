@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import math
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,78 @@ def test_a_line_cut_off_by_a_kill_is_skipped(
     assert len(list(read_ledger(path))) == len(reports) + 1
     drive([LedgerWriter(tmp_path)])
     assert len(list(read_ledger(path))) == 2 * (len(reports) + 1)
+
+
+def test_half_a_line_is_put_aside(
+    tmp_path: Path, reports: list[Report], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is thrown away: it is in a file beside the ledger, and that is said."""
+    (tmp_path / LEDGER_NAME).write_text('{"type":"settings"}\n{"type":"rep')
+    for half in ('{"type":"rep', '{"ty'):
+        with (tmp_path / LEDGER_NAME).open("a") as file:
+            file.write("" if half == '{"type":"rep' else half)
+        drive([LedgerWriter(tmp_path)])
+    assert (tmp_path / f"{LEDGER_NAME}.bad").read_text() == '{"type":"rep\n{"ty\n'
+    told = [message for message in caplog.messages if "half a line" in message]
+    assert len(told) == 2
+    assert len(list(read_ledger(tmp_path / LEDGER_NAME))) == 1 + 2 * (len(reports) + 1)
+
+
+@pytest.mark.parametrize("place", ["ledger", "bad"])
+def test_a_link_in_the_folder_is_not_followed(
+    tmp_path: Path, reports: list[Report], place: str
+) -> None:
+    """A link in the ledger's place is an error, and one in the place of what is put aside too."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("precious\n")
+    writer = LedgerWriter(tmp_path / "run")
+    writer.path.parent.mkdir()
+    if place == "ledger":
+        writer.path.symlink_to(theirs)
+        with pytest.raises(OSError, match="symbolic link"):
+            writer.write(reports[0])
+    else:
+        writer.path.write_text("half")
+        Path(f"{writer.path}.bad").symlink_to(theirs)
+        writer.write(reports[0])
+    writer.close()
+    assert theirs.read_text() == "precious\n"
+
+
+def test_a_second_run_in_the_same_ledger_is_warned_of(
+    tmp_path: Path, reports: list[Report], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two monitors with one log folder mix their checks; one after the other is a resume."""
+    first, second, third = (LedgerWriter(tmp_path) for _ in range(3))
+    first.write(reports[0])
+    first.close()
+    second.write(reports[1])
+    assert caplog.messages == []
+    third.write(reports[2])
+    assert "another run is writing to this collapse_ledger.jsonl" in caplog.text
+    second.close()
+    third.close()
+
+
+def test_a_write_that_fails_midway_leaves_no_half_line(
+    tmp_path: Path, reports: list[Report]
+) -> None:
+    """Disk full in the midst of a line: what is written later is not glued to it."""
+    writer = LedgerWriter(tmp_path)
+    writer.write(reports[0])
+    most = writer.path.stat().st_size + 100
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.write(reports[1])
+        assert writer.path.stat().st_size == most
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    writer.write(reports[2])
+    writer.close()
+    kinds = [line.get("step", line["type"]) for line in read_ledger(writer.path)]
+    assert kinds == ["settings", reports[0].step, "settings", reports[2].step]
 
 
 def test_a_file_of_half_a_line_only_is_started_anew(tmp_path: Path, reports: list[Report]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import math
@@ -141,15 +142,20 @@ def test_the_thresholds_are_told_once(found: EventAccumulator, reports: list[Rep
     assert "| kl\\_threshold | 0.01 |" in text(found, "collapse/about")
 
 
-def test_a_check_is_one_summary(tmp_path: Path, reports: list[Report]) -> None:
-    """All scalars of a check go in one record, which is ten times cheaper than one each."""
-    writer = TensorBoardWriter(tmp_path, histogram_every=1)
+@pytest.mark.parametrize("every", [1, 10])
+def test_a_check_is_one_record(tmp_path: Path, reports: list[Report], every: int) -> None:
+    """All that a check shows is one record, so a queue of ten is not filled by many latents."""
+    latents = {f"z{n}": reports[0].latents["z"] for n in range(8)}
+    report = dataclasses.replace(reports[-1], check=11, latents=latents, alerts=())
+    writer = TensorBoardWriter(tmp_path, histogram_every=every)
+    writer.write(dataclasses.replace(report, check=0))  # with the dashboard, once
     with patch.object(FileWriter, "add_summary", autospec=True) as add_summary:
-        writer.write(reports[0])
+        writer.write(report)
+    (summary,) = [call.args[1] for call in add_summary.call_args_list]
     writer.close()
-    summaries = [call.args[1] for call in add_summary.call_args_list]
-    scalars = [s for s in summaries if s.value[0].WhichOneof("value") == "simple_value"]
-    assert [len(s.value) for s in scalars] == [len(reports[0].scalars())]
+    kinds = collections.Counter(value.WhichOneof("value") for value in summary.value)
+    drawn = {"histo": 16, "image": 8} if every == 1 else {}
+    assert kinds == {"simple_value": len(report.scalars()), **drawn}
 
 
 def test_a_check_costs_the_training_little(tmp_path: Path, reports: list[Report]) -> None:

@@ -129,6 +129,23 @@ def test_a_hundred_alternations_are_twenty_alerts_and_one_that_says_so(tmp_path:
     assert {alert.wait_duration for alert in alerts} == {1}
 
 
+def test_a_run_that_is_resumed_has_no_new_twenty(tmp_path: Path) -> None:
+    """A job that dies and is resumed again and again: twenty alerts of the run, not of each job."""
+
+    def use(run: Any) -> None:
+        for job in range(5):
+            writer = WandbWriter(run)
+            writer.open({})
+            for step in range(12 * job, 12 * job + 12):
+                before, level = (Level.RED, Level.OK) if step % 2 else (Level.OK, Level.RED)
+                writer.write(Report(step, step, level, {}, (Alert(step, "z", before, level),)))
+            writer.close()
+        assert run.summary["collapse/messages"] == 20
+
+    alerts = [r.alert for r in records_of(tmp_path, use) if r.HasField("alert")]
+    assert ["further alerts suppressed" in alert.text for alert in alerts] == [False] * 20 + [True]
+
+
 def test_an_alert_that_waits_is_sent_at_the_end(tmp_path: Path) -> None:
     """A recovery within the minute of its alert is in the run when the writer is closed."""
     levels = [(Level.OK, Level.RED), (Level.RED, Level.OK)]
