@@ -39,7 +39,7 @@ def save_whole(path: Path, save: Callable[[Path], object]) -> None:
     Raises:
         OSError: it could not be written; what was there before is as it was.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     part.unlink(missing_ok=True)  # of a run that was killed, or a link
     try:
         save(part)
@@ -47,6 +47,11 @@ def save_whole(path: Path, save: Callable[[Path], object]) -> None:
         move(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """Where :func:`save_whole` has a file written first."""
+    return path.with_name(f".{path.name}.part")
 
 
 def move(source: Path, target: Path) -> None:

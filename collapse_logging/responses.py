@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .files import move, save_whole
+from .files import move, part_of, save_whole
 from .report import Alert, Level, Report
 
 Response = typing.Callable[[Alert], None]
@@ -164,7 +164,7 @@ class KeepLastHealthy(CheckResponse):
 
     def _write(self, final: Path) -> None:
         if not self._owner:
-            self._save(final)
+            self._save(part_of(final))  # the owner's path
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         save_whole(final, self._save)
