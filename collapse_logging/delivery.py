@@ -17,7 +17,7 @@ from .ranks import Added, Ranks
 from .report import Report
 from .responses import CheckResponse, Response, needs_all_ranks, respond
 from .snapshot import Layout, Snapshot
-from .transfer import Transfer, transfer_for
+from .transfer import LaggedTransfer, Transfer, transfer_for
 from .verdict import Judge
 from .window import Window
 from .writers import Writer
@@ -50,6 +50,7 @@ class Delivery:
         self.transfer: Transfer | None = None
         self.ranks = Ranks(across_ranks, strict)
         self._unread: set[str] = set()
+        self._resumed: list[tuple[Tensor, Any]] = []
         self._news = False
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(checked_list(responses, "responses", callable))
@@ -115,7 +116,9 @@ class Delivery:
         return self.report if news else None
 
     def _deliver_arrived(self, wait: bool, alone: bool = False) -> None:
-        copies = [] if self.transfer is None else self.transfer.poll(wait and not self.ranks.lost)
+        copies, self._resumed = self._resumed, []
+        if self.transfer is not None:
+            copies = copies + self.transfer.poll(wait and not self.ranks.lost)
         for vector, (layout, step, steps, spent) in copies:
             if isinstance(layout, Added):
                 self.ranks.hear(vector)
@@ -172,17 +175,26 @@ class Delivery:
             yield
 
     def state_dict(self) -> dict[str, Any]:
-        """What judge and responses remember once all copies are there; writers are flushed."""
-        self.arrived(wait=True)
+        """What judge and responses remember once all copies are there; writers are flushed.
+
+        Where ranks watch together a copy keeps its step and is saved: one may be here alone.
+        """
+        flying = []
+        if self.ranks.together and isinstance(self.transfer, LaggedTransfer):
+            flying = [(v, at[0].to_dict(), *at[1:]) for v, at in self.transfer.peek()]
+        else:
+            self.arrived(wait=True)
         for writer in self._writers:
             writer.flush()
         kept = [r.state_dict() for r in self._responses if isinstance(r, CheckResponse)]
-        return {"judge": self.judge.state_dict(), "responses": kept}
+        return {"judge": self.judge.state_dict(), "responses": kept, "flying": flying}
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
         """Continue from :meth:`state_dict`, which was taken after so many training steps."""
         self.transfer, self.ranks = None, Ranks(self.ranks.across, self._strict)
         self.judge.load_state_dict(state["judge"])
+        flying = state.get("flying", ())
+        self._resumed = [(v, (Added.from_dict(layout), *at)) for v, layout, *at in flying]
         mine = [r for r in self._responses if isinstance(r, CheckResponse)]
         for response, saved in zip(mine, state.get("responses", ()), strict=False):
             response.load_state_dict(saved)

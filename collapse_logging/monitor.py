@@ -102,7 +102,7 @@ class CollapseMonitor:
 
     @property
     def check_frequency(self) -> int:
-        """Training steps from one check to the next; may be set during training."""
+        """Training steps from one check to the next; may be set in training, on all ranks."""
         return self._window.frequency
 
     @check_frequency.setter

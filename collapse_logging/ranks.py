@@ -39,6 +39,18 @@ class Added:
         """The window on the host."""
         return self.pool.split(vector[:-_CONTROLS], self.steps)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        shapes = {name: list(shape) for name, shape in self.pool.shapes.items()}
+        return {"shapes": shapes, "steps": self.steps}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Added:
+        """What :meth:`to_dict` wrote."""
+        shapes = {name: Shape(*shape) for name, shape in values["shapes"].items()}
+        cells = sum(shape.positions * shape.units for shape in shapes.values())
+        return cls(Pool(shapes, torch.zeros(3, cells)), int(values["steps"]))
+
 
 class Ranks:
     """What the ranks of a distributed run know of each other.
