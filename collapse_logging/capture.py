@@ -41,6 +41,7 @@ class Capture:
         observe: takes each latent's name and posterior; the mean of one that ran in a compiled
             graph needs no gradient.
         grow: takes, in backward, the name and growth ``[units]`` of what ran in a compiled graph.
+        wants: says whether this step is observed; else outputs are not looked at.
 
     Attributes:
         model: the model itself, without torch.compile's wrapper.
@@ -54,7 +55,12 @@ class Capture:
     """
 
     def __init__(
-        self, model: nn.Module, latents: Latents, observe: Observe, grow: Grow = _ignore
+        self,
+        model: nn.Module,
+        latents: Latents,
+        observe: Observe,
+        grow: Grow = _ignore,
+        wants: Callable[[], bool] = lambda: True,
     ) -> None:
         if not isinstance(model, nn.Module) or isinstance(model, nn.DataParallel):
             raise TypeError(
@@ -63,7 +69,7 @@ class Capture:
             )
         model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
         self.model = model
-        self._observe, self._grow = observe, grow
+        self._observe, self._grow, self._wants = observe, grow, wants
         self.swap = Swap()
         self.latents: tuple[str, ...] = ()
         self._hooks: dict[Hook, Trace] = {}
@@ -72,6 +78,7 @@ class Capture:
         self._last_list: Callable[[], Tensor | None] = lambda: None
         self._searching, self._listed = latents is None, False
         self._quiet, self._told = 0, False
+        self._taken: dict[str, bool] = {}  # by latent, whether something else came after it
         if latents is None:
             for path, module in model.named_modules():
                 self._hook(module, path, self._candidate)
@@ -150,13 +157,23 @@ class Capture:
             self._after = None
 
     def _known(self, hook: Hook, output: object) -> None:
+        if not self._wants():
+            self._quiet = 0
+            return
         posterior = posterior_of(output)
-        if posterior is None:
+        if posterior is not None:
+            self._take(hook.name, posterior, uses_its_mean(output))
+        elif hook.name not in self._taken:
             raise TypeError(refusal(hook.name, output))
-        self._take(hook.name, posterior, uses_its_mean(output))
+        elif not self._taken[hook.name]:  # hours into a training it must not end it
+            self._taken[hook.name] = True
+            _log.warning(
+                "%s It gave a posterior before; this is left out.", refusal(hook.name, output)
+            )
 
     def _take(self, name: str, posterior: Posterior, used: bool = False) -> None:
         self._quiet = 0
+        self._taken.setdefault(name, False)
         if used and is_of_graph(posterior.mean):
             self._no_growth(name)
             posterior = Posterior(posterior.mean.detach(), posterior.log_variance)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .arguments import checked_list
 from .ranks import Added, Ranks
-from .report import Report
+from .report import MOST_LATENTS, Report
 from .responses import CheckResponse, Response, needs_all_ranks, respond
 from .snapshot import Layout, Snapshot
 from .transfer import LaggedTransfer, Transfer, transfer_for
@@ -57,6 +57,7 @@ class Delivery:
         self._strict = strict
         self._process = os.getpid()
         self._said_forked = False
+        self._most_seen = 0
 
     def meet(self, window: Window, step: int) -> Ranks:
         """At the first step: whether all ranks watch together, and with the same settings."""
@@ -156,6 +157,7 @@ class Delivery:
             self._check_optional(report)
             for writer in self._writers:
                 writer.open(self._settings())
+        self._check_many(report)
         self.report = report
         self.ranks.decided(report)
         for writer in self._writers if self.ranks.writes else ():
@@ -175,10 +177,7 @@ class Delivery:
             yield
 
     def state_dict(self) -> dict[str, Any]:
-        """What judge and responses remember once all copies are there; writers are flushed.
-
-        Where ranks watch together a copy keeps its step and is saved: one may be here alone.
-        """
+        """What judge and responses remember; copies of ranks together keep their step."""
         flying = []
         if self.ranks.together and isinstance(self.transfer, LaggedTransfer):
             flying = [(v, at[0].to_dict(), *at[1:]) for v, at in self.transfer.peek()]
@@ -224,6 +223,16 @@ class Delivery:
                 unknown,
                 sorted(report.latents),
             )
+
+    def _check_many(self, report: Report) -> None:
+        if len(report.latents) > MOST_LATENTS >= self._most_seen:
+            _log.warning(
+                "%d latents: trackers are given the first %d alone; levels and alerts are of all, "
+                "and the ledger has everything.",
+                len(report.latents),
+                MOST_LATENTS,
+            )
+        self._most_seen = len(report.latents)
 
     def _settings(self) -> dict[str, Any]:
         optional = sorted(self.judge.optional)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,24 +35,32 @@ def save_whole(path: Path, save: Callable[[Path], object]) -> None:
 
     Args:
         path: the file; a link in its place is replaced and not followed.
-        save: writes to the path that it is given.
+        save: writes to the path that it is given, a file or a folder.
 
     Raises:
         OSError: it could not be written; what was there before is as it was.
     """
     part = part_of(path)
-    part.unlink(missing_ok=True)  # of a run that was killed, or a link
+    if not part.is_dir():  # other ranks may write into a folder already
+        part.unlink(missing_ok=True)  # of a run that was killed, or a link
     try:
         save(part)
         _to_disk(part)
         move(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        remove(part)
 
 
 def part_of(path: Path) -> Path:
-    """Where :func:`save_whole` has a file written first."""
+    """Where a file is written before it is put into its place."""
     return path.with_name(f".{path.name}.part")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder, as sharded checkpoints are; a link, and not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def move(source: Path, target: Path) -> None:

@@ -73,7 +73,7 @@ class Standing:
     betas: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Plain values, for a checkpoint; a beta that was not told is NaN, which is no JSON."""
         values: dict[str, Any] = dataclasses.asdict(self)
         pairs = {name: [list(pair) for pair in values[name]] for name in _PAIRS}
         return {**values, **pairs, "level": int(self.level), "betas": list(self.betas)}

@@ -8,6 +8,10 @@ import numbers
 import torch
 from torch import Tensor
 
+from .arguments import got
+
+_LARGEST = torch.finfo(torch.float32).max
+
 
 class Losses:
     """Notes a scalar a step without waiting for it; NaN where none was given."""
@@ -25,15 +29,15 @@ class Losses:
             frequency: steps that a window is expected to have.
             device: where to hold a loss that is a number.
         """
-        if isinstance(loss, Tensor):
-            device = loss.device
-        with torch.inference_mode(False), torch.no_grad():
-            if step >= len(self._slots) or self._slots[0].device != device:
+        device = loss.device if isinstance(loss, Tensor) else device
+        if step >= len(self._slots) or self._slots[0].device != device:
+            with torch.inference_mode(False), torch.no_grad():
                 self._make_room(step, frequency, device)
-            if isinstance(loss, Tensor):
-                self._slots[step].copy_(loss.detach().reshape(()))
-            else:
-                self._slots[step].fill_(float(loss))  # or numpy's
+        if isinstance(loss, Tensor):
+            loss = loss.detach()
+            self._slots[step].copy_(loss if loss.ndim == 0 else loss.reshape(()))
+        else:
+            self._slots[step].fill_(of_32_bits(loss))
 
     def first(self, steps: int) -> Tensor | None:
         """Those of the window's first ``steps`` steps; None if none was ever given."""
@@ -61,15 +65,20 @@ class Losses:
         self._slots = self._held.unbind(0)
 
 
+def of_32_bits(value: float) -> float:
+    """A number, also NumPy's, as the device can hold it; NaN for one that it cannot."""
+    value = float(value)
+    return value if abs(value) <= _LARGEST else math.nan
+
+
 def check_scalar(name: str, value: object) -> None:
     """Raise unless a step's value is a number, a tensor of one element or None."""
     if isinstance(value, Tensor) and not value.is_complex():
-        if value.numel() != 1:
-            raise ValueError(
-                f"{name}: expected a scalar, got {list(value.shape)}; take its mean or sum first."
-            )
+        if value.is_nested or value.layout != torch.strided or value.numel() != 1:
+            shape = "one that is not dense" if value.is_nested else list(value.shape)
+            raise ValueError(f"{name}: expected a scalar, got {shape}; take its mean or sum first.")
     elif value is not None and not isinstance(value, numbers.Real):
         raise TypeError(
-            f"{name}: expected a number or a scalar tensor, got {value!r}; take the step's mean "
-            "or sum."
+            f"{name}: expected a number or a scalar tensor, got {got(value)}; take the step's "
+            "mean or sum."
         )

@@ -146,7 +146,8 @@ class CollapseMonitor:
             ValueError: a path that no module has, with the candidates.
         """
         before = self._capture
-        self._capture = Capture(model, latents, self._window.take, self._window.grow)
+        window = self._window
+        self._capture = Capture(model, latents, window.take, window.grow, lambda: window.observes)
         if before is not None:
             before.remove()
         return self

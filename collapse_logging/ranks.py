@@ -115,18 +115,17 @@ class Ranks:
         """All ranks' windows added up; None where none has anything or a rank is gone.
 
         Args:
-            window: this rank's; from the next check on it is observed as often as all agree.
+            window: this rank's; from the next check on it observes every which step as all agree.
         """
         if self.lost:
             return None
-        budget = window.budget
-        budget.chosen = self._observe_every or budget.chosen
+        window.budget.chosen = self._observe_every or window.budget.chosen
         try:
             if self._pool is None:
                 self._pool = self._agreed(window)
             if self._pool is None:
                 return None
-            vector = self._packed(self._pool, window, budget.chosen)
+            vector = self._packed(self._pool, window, window.budget.chosen)
             dist.all_reduce(vector)
         except RuntimeError:  # of the group: ours are caught where they happen
             self.lost = True

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from .messages import alert_lines, alert_text, alert_title, describe
 
 Vector = NDArray[np.float64]
+
+MOST_LATENTS = 200
+"""Latents that trackers show, in the order of their coming; more would drown them in tags."""
 
 
 class Level(IntEnum):
@@ -174,10 +178,10 @@ class Report:
         return self.last_healthy_step == self.step
 
     def scalars(self, prefix: str = "collapse") -> dict[str, float]:
-        """All finite scalars by tag: ``collapse/<latent>/<measure>`` and the levels."""
+        """All finite scalars by tag, of the first :data:`MOST_LATENTS` latents."""
         values = {f"{prefix}/level": float(self.level)}
         values.update({f"{prefix}/{name}": value for name, value in self.measures.items()})
-        for name, latent in self.latents.items():
+        for name, latent in islice(self.latents.items(), MOST_LATENTS):
             values[f"{prefix}/{name}/level"] = float(latent.level)
             values.update({f"{prefix}/{name}/{key}": v for key, v in latent.measures.items()})
         return {tag: value for tag, value in values.items() if math.isfinite(value)}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .files import move, part_of, save_whole
+from .files import move, part_of, remove, save_whole
 from .report import Alert, Level, Report
 
 Response = typing.Callable[[Alert], None]
@@ -163,19 +162,15 @@ class KeepLastHealthy(CheckResponse):
             _log.warning("💾 the model at the alarm is %s", path)
 
     def _write(self, final: Path) -> None:
-        if not self._owner:
-            self._save(part_of(final))  # the owner's path
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        save_whole(final, self._save)
+        if self._owner:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            save_whole(final, self._save)
+        else:
+            self._save(part_of(final))
 
     def _remove(self, path: Path) -> None:
-        """A file, or a folder, as sharded checkpoints are."""
-        if not self._owner:
-            return
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
+        if self._owner:
+            remove(path)
 
 
 def _confirms(alert: Alert) -> bool:

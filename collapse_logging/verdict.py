@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from . import cells, measures
 from .alerts import Scene, explosion_alert, level_alert
 from .arguments import checked_list
@@ -77,6 +79,8 @@ class Judge:
         suspected = any(standing.suspected for standing in self._standings.values())
         return suspected or self.checks % _PROBE_EVERY == _PROBE_EVERY - 1
 
+    # an overflow is infinity or NaN in the report, and an explosion; not a warning of NumPy's
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def report(self, snapshot: Snapshot, step: int, steps: int) -> Report:
         """Judge one window, and remember what the next one needs.
 

@@ -83,8 +83,10 @@ class Window:
         self, loss: Tensor | float | None = None, beta: Tensor | float | None = None
     ) -> None:
         """Close an optimiser step: update the sums of every latent, note the loss and beta."""
-        before, self.steps = self.steps, self.steps + 1  # first: it counts even where we fail
-        self.latents.end_step()
+        observed, before = self.observes, self.steps
+        self.steps += 1  # first: it counts even where we fail
+        if observed:
+            self.latents.end_step()
         if loss is not None:
             device = self.latents.device or torch.device("cpu")
             self._losses.note(loss, before, self.frequency, device)

@@ -56,7 +56,7 @@ def pass_steps(chosen, clock, steps, *, own, training, rows=128, frequency=50):
         (0.1, 1.0, 128, 50, 5),  # ten steps a window at least
         (0.1, 1.0, 128, 200, 20),
         (0.1, 1.0, 128, 19, 1),
-        (0.1, 1.0, 64, 50, 3),  # 1,024 samples a window at least
+        (0.1, 1.0, 32, 50, 3),  # 512 samples a window at least
         (0.1, 1.0, 8, 50, 1),
     ],
 )

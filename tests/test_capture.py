@@ -336,3 +336,35 @@ def test_saved_while_watched():
     assert model.state_dict().keys() == VAE().state_dict().keys()
     monitor.flush()
     assert samples(memory, "encoder") == 4
+
+
+@pytest.mark.parametrize("latents", ["encoder", None])
+def test_what_is_no_posterior_after_one_that_was(latents, caplog):
+    """Hours into a training it is left out and told of once, instead of ending it."""
+
+    class Sometimes(Encoder):
+        odd = False
+
+        def forward(self, x):
+            both = super().forward(x)
+            return both[0] if self.odd else both
+
+    class Model(VAE):
+        def __init__(self):
+            super().__init__()
+            self.encoder = Sometimes()
+
+        def forward(self, x):
+            out = self.encoder(x)
+            return self.decoder(out if isinstance(out, torch.Tensor) else out[0])
+
+    model = Model()
+    monitor, memory = recorded(check_frequency=6)
+    monitor.watch(model, latents)
+    for odd in (False, True, True, False, True, False):
+        model.encoder.odd = odd
+        steps(model, monitor, 1)
+    assert samples(memory, "encoder") == 12
+    (told,) = warnings_in(caplog)
+    assert "got one tensor [4, 3]" in told
+    assert "gave a posterior before" in told

@@ -86,6 +86,8 @@ def test_an_error_shows_no_more_than_the_type_of_a_stray_value(secret):
         lambda: CollapseMonitor(language=secret),
         lambda: CollapseMonitor(probe=secret),
         lambda: CollapseMonitor(optional=[secret]),
+        lambda: monitor.step(beta=secret),
+        lambda: monitor.step(reconstruction_loss=secret),
         lambda: monitor.observe(secret, *PAIR),
         lambda: monitor.observe("z", secret, PAIR[1]),
         lambda: monitor.watch(VAE(), secret if isinstance(secret, bytes) else {"z": secret}),
@@ -141,6 +143,8 @@ def test_a_nested_tensor_is_refused(layout):
     nested = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)], layout=layout)
     with pytest.raises(TypeError, match=r"expected a dense mean, got a nested.*and pass a mask"):
         recorded()[0].observe("z", nested, nested)
+    with pytest.raises(ValueError, match="reconstruction_loss: expected a scalar, got one that is"):
+        recorded()[0].step(reconstruction_loss=nested)
 
 
 def test_a_distributed_tensor_is_refused():
@@ -215,7 +219,8 @@ def test_a_quantised_tensor_is_refused():
     [
         ({"reconstruction_loss": torch.ones(4)}, ValueError, r"a scalar, got \[4\]; take its mean"),
         ({"reconstruction_loss": "0.5"}, TypeError, "reconstruction_loss: expected a number"),
-        ({"reconstruction_loss": torch.ones(1, dtype=torch.cfloat)}, TypeError, "got tensor"),
+        ({"reconstruction_loss": torch.ones(1, dtype=torch.cfloat)}, TypeError, "got a Tensor"),
+        ({"reconstruction_loss": torch.ones(1).to_sparse()}, ValueError, r"a scalar, got \[1\]"),
         ({"step": -1}, ValueError, "step: expected an integer of at least 0"),
         ({"step": 1.0}, TypeError, "got 1.0"),
         ({"step": True}, TypeError, "got True"),
@@ -229,3 +234,13 @@ def test_step(arguments, error, told):
         monitor.step(**arguments)
     assert memory.reports == []
     assert monitor.step().step == 1
+
+
+@pytest.mark.parametrize("loss", [1e300, -1e300, math.inf])
+def test_a_loss_beyond_32_bits_is_as_good_as_none(loss):
+    """Python's numbers reach further than the device's; it is no error and no measure."""
+    monitor, memory = recorded(check_frequency=2)
+    for given in (loss, 2.0):
+        monitor.observe("z", *PAIR)
+        monitor.step(reconstruction_loss=given)
+    assert memory.reports[0].measures["reconstruction_loss"] == 2.0

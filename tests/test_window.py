@@ -168,3 +168,16 @@ def test_strided_and_expanded(copy):
     expected = oracle.measures(mean, log_variance)
     got = memory.reports[0].latents["z"].per_unit["information"]
     np.testing.assert_allclose(got, expected["information"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 2, 3), (2, 3, 2, 2)])
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e30])
+def test_sums_that_overflow_are_no_warning_of_numpys(shape, value):
+    """A latent at the end of 32 bits is reported without a word that is not ours."""
+    monitor, memory = recorded(check_frequency=2)
+    for _ in range(4):
+        monitor.observe("z", torch.full(shape, value), torch.zeros(shape))
+        monitor.step()
+    assert len(memory.reports) == 2
+    for report in memory.reports:
+        assert all(math.isfinite(scalar) for scalar in report.scalars().values())

@@ -35,8 +35,8 @@ def watch(options: argparse.Namespace, fail_on: Level) -> int:
         while True:
             began = time.monotonic()
             runs = look(options.paths, language=options.language, follower=follower)
-            show(runs)
             code = worst(run.verdict.exit_code(fail_on) for run in runs)
+            show(runs)
             left = longest - (time.monotonic() - started)
             if left <= 0 or (options.fail_fast and code == 1):
                 break

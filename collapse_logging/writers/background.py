@@ -48,9 +48,7 @@ class BackgroundWriter(Writer):
         self._waiting.append(report)
         self._take_turn()
         if report.alerts or self._failed:
-            if self._turn is not None:
-                self._turn.result()
-            self._raise_failure()
+            self._catch_up()
             self._failed = False
 
     def resume(self, step: int) -> None:
@@ -73,6 +71,11 @@ class BackgroundWriter(Writer):
         while self._waiting:  # behind a failure
             self._write_waiting()
         self.writer.close()
+        self._raise_failure()
+
+    def _catch_up(self) -> None:
+        if self._turn is not None:
+            self._turn.result()
         self._raise_failure()
 
     def _take_turn(self) -> None:

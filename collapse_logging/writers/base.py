@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ..report import Alert, Report, Vector
+from ..report import MOST_LATENTS, Alert, LatentReport, Report, Vector
 
 Histogram = tuple[Vector, Vector]
 """Counts ``[bins]`` and edges ``[bins + 1]``."""
@@ -49,6 +50,11 @@ class Writer(ABC):
         """Write what is held back and let go of handles; may be called twice."""
 
 
+def shown_latents(report: Report) -> dict[str, LatentReport]:
+    """The latents that a tracker shows."""
+    return dict(islice(report.latents.items(), MOST_LATENTS))
+
+
 def histograms(report: Report, prefix: str = "collapse") -> dict[str, Histogram]:
     """Histograms of per-unit variances by tag, over log10, in fixed bins with trimmed ends.
 
@@ -56,7 +62,7 @@ def histograms(report: Report, prefix: str = "collapse") -> dict[str, Histogram]
     that checks line up; the trimming so that TensorBoard's two loaders show the same.
     """
     found = {}
-    for name, latent in report.latents.items():
+    for name, latent in shown_latents(report).items():
         for measure in ("posterior_variance", "mean_variance"):
             values = latent.per_unit.get(measure)
             if values is not None and np.isfinite(values).any():

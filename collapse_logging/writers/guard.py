@@ -71,8 +71,8 @@ class GuardedWriter(Writer):
         self._attempt(lambda: self.writer.resume(step), "when the run was resumed")
 
     def flush(self) -> None:
-        """As the writer does, unless it is paused."""
-        if self._pause == 0:
+        """As the writer does, unless it is failing."""
+        if not self._failures:
             self._attempt(self.writer.flush, "when it was flushed")
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..arguments import checked_name, require_count
 from ..report import Alert, Report
 from .about import about
-from .base import Writer, histograms, histograms_due
+from .base import Writer, histograms, histograms_due, shown_latents
 from .board import Shown, show
 from .dashboard import growth_limits, write_dashboard
 from .information_map import InformationMap
@@ -94,7 +94,7 @@ class TensorBoardWriter(Writer):
             if self._folder is not None:
                 self._writer, self._on_dashboard = None, []
             raise
-        self._write_dashboard(list(report.latents))
+        self._write_dashboard(list(shown_latents(report)))
 
     def resume(self, step: int) -> None:
         """Have TensorBoard forget what a killed session wrote later, in a folder of our own."""
@@ -127,7 +127,7 @@ class TensorBoardWriter(Writer):
             self._writer.close()
 
     def _write(self, report: Report) -> None:
-        for name, latent in report.latents.items():
+        for name, latent in shown_latents(report).items():
             if "information" in latent.per_unit:
                 self._maps[name].add(latent.per_unit["information"], latent.level)
         due = histograms_due(report, self._every)
@@ -164,7 +164,7 @@ class TensorBoardWriter(Writer):
     def _limits(self, report: Report) -> dict[str, float]:
         """The band of the growth chart: TensorBoard draws it if its steps are growth's own."""
         limit, found = self._growth_limit, {}
-        for name, latent in report.latents.items():
+        for name, latent in shown_latents(report).items():
             if limit is not None and math.isfinite(latent.measures.get("growth", math.nan)):
                 found.update(growth_limits(name, limit, self.prefix))
         return found

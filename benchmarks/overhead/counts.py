@@ -1,0 +1,174 @@
+"""What does not depend on the machine: operators, waits, bytes, bits; and two times.
+
+Emission is what TensorBoard's writer takes of the training thread at a check; import is what
+the package adds to torch and numpy in a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from collapse_logging import CollapseMonitor
+from collapse_logging.report import Report
+from collapse_logging.writers import MemoryWriter, TensorBoardWriter, Writer
+
+from .blocks import Stopwatch
+from .training import Size, Training
+from .watchers import Nobody, Ours
+
+EVERY_STEP: dict[str, Any] = {"observe_every": 1, "max_rows": None}
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal")
+"""Operators that read a value on the host."""
+SLOW = 0.2
+
+
+class Counted(TorchDispatchMode):
+    """Counts what is dispatched: all, what computes (no view, no allocation), what waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators = self.kernels = self.waits = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Count one and let it pass."""
+        self.operators += 1
+        name = function.overloadpacket.__name__
+        self.kernels += not function.is_view and not name.startswith(("empty", "new_empty"))
+        self.waits += name in WAITS
+        return function(*args, **(kwargs or {}))
+
+
+def operators(latents: int, steps: int = 4) -> dict[str, float]:
+    """What watching adds to a step that is observed and is no check."""
+    counts = []
+    for watcher in (Nobody(), Ours(CollapseMonitor(verbose=False, **EVERY_STEP))):
+        training = Training(Size(batch=8, units=4, latents=latents, hidden=8))
+        training.block(watcher, 2)
+        with Counted() as counted:
+            training.block(watcher, steps)
+        counts.append(counted)
+    without, watched = counts
+    kinds = ("operators", "kernels", "waits")
+    return {kind: (getattr(watched, kind) - getattr(without, kind)) / steps for kind in kinds}
+
+
+def live_bytes() -> int:
+    """Bytes of all tensors that are alive, each storage once."""
+    gc.collect()
+    # exactly these: what a compiler keeps to reason with has no memory
+    tensors = [thing for thing in gc.get_objects() if type(thing) in (Tensor, Parameter)]
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
+
+
+def bytes_a_unit(units: int = 4096) -> float:
+    """Bytes that the monitor of one latent holds between two steps."""
+    monitor = CollapseMonitor(verbose=False, **EVERY_STEP)
+    mean, log_variance = torch.randn(4, units), torch.zeros(4, units)
+    before = live_bytes()
+    for _ in range(2):
+        monitor.observe("z", mean, log_variance)
+        monitor.step()
+    return (live_bytes() - before) / units
+
+
+def is_bit_identical(steps: int = 120) -> bool:
+    """Whether parameters and the random stream are the same with and without the monitor."""
+    ends = []
+    for watcher in (Nobody(), Ours(CollapseMonitor(verbose=False))):
+        training = Training(Size(batch=32, units=8, latents=2, hidden=32))
+        training.block(watcher, steps)
+        ends.append([*training.model.parameters(), torch.get_rng_state()])
+        watcher.close()
+    return all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+
+
+def emission(checks: int = 200, latents: int = 1, units: int = 32) -> list[tuple[float, float]]:
+    """Seconds of the training thread in TensorBoard's writer at each check, ``(processor, wall)``.
+
+    The reports are a real training's. The writer's first check, which writes the dashboard, is
+    among them, and so are those with histograms and the map.
+    """
+    reports = _reports(checks, latents, units)
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        writer = TensorBoardWriter(Path(folder))
+        for report in reports:
+            spent = Stopwatch()
+            with spent:
+                writer.write(report)
+            seconds.append((round(spent.processor, 6), round(spent.wall, 6)))
+            time.sleep(0.002)  # TensorBoard's own thread writes while the training trains
+        writer.close()
+    return seconds
+
+
+def _reports(checks: int, latents: int, units: int) -> list[Report]:
+    memory = MemoryWriter()
+    watcher = Ours(CollapseMonitor([memory], check_frequency=2, verbose=False))
+    size = Size(batch=32, units=units, latents=latents, hidden=32)
+    Training(size).block(watcher, 2 * checks)
+    watcher.close()
+    return list(memory.reports)[:checks]
+
+
+class Slow(Writer):
+    """A writer that takes its time."""
+
+    def write(self, report: Report) -> None:
+        """Sleep."""
+        time.sleep(SLOW)
+
+
+def slow_writer(steps: int = 10) -> float:
+    """The longest call of the monitor in a training whose writer takes 0.2 s at each check."""
+    watcher = Ours(CollapseMonitor([Slow()], check_frequency=2, verbose=False))
+    training = Training(Size(batch=8, units=4, latents=1, hidden=8))
+    longest = max(training.block(watcher, 1).own for _ in range(steps))
+    watcher.close()
+    return round(longest, 6)
+
+
+_IMPORT = (
+    "import time, torch, numpy; clocks = time.process_time, time.perf_counter; "
+    "start = [clock() for clock in clocks]; import collapse_logging; "
+    "print(*(clock() - begin for clock, begin in zip(clocks, start)))"
+)
+
+
+def import_seconds(times: int = 7) -> list[list[float]]:
+    """Seconds for the package after torch and numpy, ``(processor, wall)`` a fresh interpreter."""
+    found = []
+    for _ in range(times):
+        done = subprocess.run(
+            [sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True
+        )
+        found.append([round(float(value), 5) for value in done.stdout.split()])
+    return found
+
+
+def counts(tell: Callable[[str], None]) -> dict[str, Any]:
+    """All of them."""
+    tell("counts, emission and import")
+    return {
+        "operators": {str(latents): operators(latents) for latents in (1, 8)},
+        "bytes_a_unit": round(bytes_a_unit(), 2),
+        "bit_identical": is_bit_identical(),
+        "emission": emission(),
+        "slow_writer": slow_writer(),
+        "import": import_seconds(),
+    }

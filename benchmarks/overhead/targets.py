@@ -1,0 +1,154 @@
+"""The targets beside what was measured, and whether they are met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share
+from .machine import line
+
+MET, SHORT, UNKNOWN = "met", "**falls short**", "not measured"
+_NO_GPU = "not measured: no NVIDIA GPU was at hand (`python -m benchmarks.overhead.gpu`)"
+
+
+class Target(NamedTuple):
+    """A line of the table: how it is measured gives what is shown, and whether it is met."""
+
+    quantity: str
+    target: str
+    measure: Callable[[dict[str, Any]], tuple[str, bool | None]]
+
+
+def targets(result: dict[str, Any]) -> str:
+    """The table."""
+    lines = [
+        "# Overhead: targets",
+        "",
+        line(result["machines"]["grid"]),
+        "",
+        "| quantity | target | measured | |",
+        "|---|---|---|---|",
+    ]
+    for quantity, target, measure in TARGETS:
+        shown, met = measure(result)
+        verdict = UNKNOWN if met is None else MET if met else SHORT
+        lines.append(f"| {quantity} | {target} | {shown} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def _on_gpu(result: dict[str, Any]) -> tuple[str, None]:
+    return _NO_GPU, None
+
+
+def _waits(result: dict[str, Any]) -> tuple[str, None]:
+    waits = [kept["waits"] for kept in result["counts"]["operators"].values()]
+    return f"on the CPU {max(waits):.0f} operators a step read a value; on a GPU {_NO_GPU}", None
+
+
+def _operators(result: dict[str, Any]) -> tuple[str, bool]:
+    counted = result["counts"]["operators"]
+    shown = "; ".join(
+        f"{n} latent(s): {kept['kernels'] - 1:g} and one that keeps the loss "
+        f"({kept['operators']:g} with views and allocations)"
+        for n, kept in counted.items()
+    )
+    return shown, max(kept["kernels"] - 1 for kept in counted.values()) <= 12
+
+
+def _elsewhere(result: dict[str, Any]) -> tuple[str, None]:
+    return "not by this benchmark: one process, one device", None
+
+
+def _default_cost(result: dict[str, Any]) -> tuple[str, bool]:
+    rows = [row for row in result["grid"] if row["observed"] == "budget"]
+    shares, by_clock = (
+        np.array([own_share(row["watched"], row["control"], clock).value for row in rows])
+        for clock in (PROCESSOR, WALL)
+    )
+    within = int((shares <= 0.005).sum())
+    shown = (
+        f"processor time {np.median(shares):.2%} at the median of {len(rows)} rows of the grid, "
+        f"{shares.min():.2%} to {shares.max():.2%}, {within} of them within the target (by the "
+        f"clock {np.median(by_clock):.2%}, {by_clock.min():.2%} to {by_clock.max():.2%})"
+    )
+    return shown, within == len(rows)
+
+
+def _times_cheaper(result: dict[str, Any]) -> tuple[str, bool]:
+    (ours, manual), by_clock = (
+        [own_seconds(result["baselines"], name, clock) for name in ("ours", "manual")]
+        for clock in (PROCESSOR, WALL)
+    )
+    shown = (
+        f"{manual / ours:.1f} times: {1e6 * manual:.0f} against {1e6 * ours:.0f} µs a step of "
+        f"processor time (by the clock {1e6 * by_clock[1]:.0f} against {1e6 * by_clock[0]:.0f})"
+    )
+    return shown, manual >= 20 * ours
+
+
+def _bytes(result: dict[str, Any]) -> tuple[str, bool]:
+    held = result["counts"]["bytes_a_unit"]
+    return f"{held:g} B", held <= 64
+
+
+def _growth(result: dict[str, Any]) -> tuple[str, bool | None]:
+    if "soak" not in result:
+        return "`python -m benchmarks.overhead.soak` was not run", None
+    grown, held = memory_growth(result["soak"]), result["soak"]["held"]
+    shown = f"{grown:.2f} MiB from step {held[0][0]:,} to {held[-1][0]:,}"
+    return shown, grown <= 1.0
+
+
+def _emission(result: dict[str, Any]) -> tuple[str, bool]:
+    seconds, by_clock = 1e3 * np.array(result["counts"]["emission"]).T
+    shown = (
+        f"processor time mean {seconds.mean():.2f} ms, median {np.median(seconds):.2f} ms of "
+        f"{len(seconds)} checks (by the clock {by_clock.mean():.2f}, {np.median(by_clock):.2f}); "
+        f"the first, with the dashboard, {seconds[0]:.1f} ms; with histograms and map "
+        f"{np.median(seconds[1:10]):.1f} ms"
+    )
+    return shown, bool(seconds.mean() <= 0.3)
+
+
+def _slow_writer(result: dict[str, Any]) -> tuple[str, bool]:
+    longest = 1e3 * result["counts"]["slow_writer"]
+    return f"{longest:.1f} ms the longest step, with a writer of 200 ms", longest <= 5
+
+
+def _bits(result: dict[str, Any]) -> tuple[str, bool]:
+    same = result["counts"]["bit_identical"]
+    return "identical, the random stream too" if same else "they differ", same
+
+
+def _import(result: dict[str, Any]) -> tuple[str, bool]:
+    seconds, by_clock = np.array(result["counts"]["import"]).T
+    shown = (
+        f"processor time, median of {len(seconds)} fresh interpreters {np.median(seconds):.3f} s, "
+        f"least {seconds.min():.3f} s (by the clock {np.median(by_clock):.3f} s)"
+    )
+    return shown, bool(np.median(seconds) <= 0.15)
+
+
+TARGETS = (
+    Target(
+        "GPU overhead, every step observed, step >= 10 ms, B, D <= 1024, L <= 8",
+        "paired ratio <= 1.005 eager, <= 1.002 compiled",
+        _on_gpu,
+    ),
+    Target("synchronisations on the hot path", "0 a step, 0 a check", _waits),
+    Target("kernels dispatched per observed step", "<= 12 whatever L", _operators),
+    Target("copies / collectives a check", "1 / 1", _elsewhere),
+    Target("CPU overhead with defaults", "own time <= 0.5 % of the step", _default_cost),
+    Target(
+        "against the manual's code at its own settings", "at least 20 times cheaper", _times_cheaper
+    ),
+    Target("device memory", "<= 64 B a unit", _bytes),
+    Target("growth of memory over 100,000 steps", "<= 1 MiB", _growth),
+    Target("emission in the training thread, TensorBoard", "<= 0.3 ms a check", _emission),
+    Target("a slow writer holds training up", "<= 5 ms", _slow_writer),
+    Target("parameters and random state with and without", "bit-identical", _bits),
+    Target("import over torch and numpy", "<= 0.15 s", _import),
+)
