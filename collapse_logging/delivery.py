@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -15,9 +14,9 @@ from torch import Tensor
 from .arguments import checked_list
 from .ranks import Added, Ranks
 from .report import MOST_LATENTS, Report
-from .responses import CheckResponse, Response, needs_all_ranks, respond
+from .responses import CheckResponse, Response, needs_all_ranks, respond, with_checkpoint
 from .snapshot import Layout, Snapshot
-from .transfer import Transfer, transfer_for
+from .transfer import LaggedTransfer, Transfer, transfer_for
 from .verdict import Judge
 from .window import Window
 from .writers import Writer
@@ -50,6 +49,7 @@ class Delivery:
         self.transfer: Transfer | None = None
         self.ranks = Ranks(across_ranks, strict)
         self._unread: set[str] = set()
+        self._resumed: list[tuple[Tensor, Any]] = []
         self._news = False
         self._writers = [GuardedWriter(writer, strict) for writer in writers]
         self._responses = list(checked_list(responses, "responses", callable))
@@ -58,12 +58,12 @@ class Delivery:
         self._said_forked = False
         self._most_seen = 0
 
-    def meet(self, window: Window, step: int, frequency: int) -> Ranks:
+    def meet(self, window: Window, step: int) -> Ranks:
         """At the first step: whether all ranks watch together, and with the same settings."""
         if not self.ranks.met:
             start = {"step": step, "open_steps": window.steps, "checks": self.judge.checks}
             settings = asdict(self.judge.rules) | {"optional": sorted(self.judge.optional)}
-            self.ranks.meet(settings | {"check_frequency": frequency} | start)
+            self.ranks.meet(settings | {"check_frequency": window.frequency} | start)
         return self.ranks
 
     def send(self, window: Window, step: int) -> None:
@@ -74,17 +74,20 @@ class Delivery:
             step: training step at which it ends.
         """
         packed: tuple[Tensor, Layout | Added] | None = None
-        device = window.latents.device
+        device, together = window.latents.device, self.ranks.together
+        known = device is not None and device.type != "meta" and not self._forked()
+        if device is not None and known and not together:
+            self.transfer = self.transfer or transfer_for(device)
         if self.transfer is not None and not self.transfer.ready():
             return
-        if self.ranks.together:
+        if together and not self._forked():
             self._deliver_arrived(wait=True)  # the last check's, also where it is not its time
             packed = self.ranks.add(window)
-        elif device is not None and device.type != "meta":
+        elif known:
             packed = window.pack()
         if packed is not None:
             vector, layout = packed
-            self.transfer = self.transfer or transfer_for(vector.device, self.ranks.together)
+            self.transfer = self.transfer or transfer_for(vector.device, together)
             self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
         window.reset()
         for name in self._unread:
@@ -118,7 +121,9 @@ class Delivery:
         return self.report if news else None
 
     def _deliver_arrived(self, wait: bool, alone: bool = False) -> None:
-        copies = [] if self.transfer is None else self.transfer.poll(wait and not self.ranks.lost)
+        copies, self._resumed = self._resumed, []
+        if self.transfer is not None:
+            copies = copies + self.transfer.poll(wait and not self.ranks.lost)
         for vector, (layout, step, steps, spent) in copies:
             if isinstance(layout, Added):
                 self.ranks.hear(vector)
@@ -151,7 +156,7 @@ class Delivery:
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
             return False
-        report = self._with_checkpoint(report)
+        report = with_checkpoint(report, self._responses)
         if self.report is None:
             self._check_optional(report)
             for writer in self._writers:
@@ -175,6 +180,30 @@ class Delivery:
                 stack.callback(writer.close)
             yield
 
+    def state_dict(self) -> dict[str, Any]:
+        """What judge and responses remember; copies of ranks together keep their step."""
+        flying = []
+        if self.ranks.together and isinstance(self.transfer, LaggedTransfer):
+            flying = [(v, at[0].to_dict(), *at[1:]) for v, at in self.transfer.peek()]
+        else:
+            self.arrived(wait=True)
+        for writer in self._writers:
+            writer.flush()
+        kept = [r.state_dict() for r in self._responses if isinstance(r, CheckResponse)]
+        return {"judge": self.judge.state_dict(), "responses": kept, "flying": flying}
+
+    def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
+        """Continue from :meth:`state_dict`, which was taken after so many training steps."""
+        self.transfer, self.ranks = None, Ranks(self.ranks.across, self._strict)
+        self.judge.load_state_dict(state["judge"])
+        flying = state.get("flying", ())
+        self._resumed = [(v, (Added.from_dict(layout), *at)) for v, layout, *at in flying]
+        mine = [r for r in self._responses if isinstance(r, CheckResponse)]
+        for response, saved in zip(mine, state.get("responses", ()), strict=False):
+            response.load_state_dict(saved)
+        for writer in self._writers:
+            writer.resume(step)
+
     def _forked(self) -> bool:
         """Whether this is a fork's child, in which the trackers' threads are missing.
 
@@ -189,24 +218,6 @@ class Delivery:
                 "make the monitor in the process that trains."
             )
         return forked
-
-    def state_dict(self) -> dict[str, Any]:
-        """What judge and responses remember once all copies are there; writers are flushed."""
-        self.arrived(wait=True)
-        for writer in self._writers:
-            writer.flush()
-        kept = [r.state_dict() for r in self._responses if isinstance(r, CheckResponse)]
-        return {"judge": self.judge.state_dict(), "responses": kept}
-
-    def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
-        """Continue from :meth:`state_dict`, which was taken after so many training steps."""
-        self.transfer, self.ranks = None, Ranks(self.ranks.across, self._strict)
-        self.judge.load_state_dict(state["judge"])
-        mine = [r for r in self._responses if isinstance(r, CheckResponse)]
-        for response, saved in zip(mine, state.get("responses", ()), strict=False):
-            response.load_state_dict(saved)
-        for writer in self._writers:
-            writer.resume(step)
 
     def _check_optional(self, report: Report) -> None:
         unknown = sorted(self.judge.optional - report.latents.keys())
@@ -231,11 +242,3 @@ class Delivery:
         optional = sorted(self.judge.optional)
         more = {"optional": optional} if optional else {}
         return asdict(self.judge.rules) | more | {"language": self.judge.language}
-
-    def _with_checkpoint(self, report: Report) -> Report:
-        """Alerts name the file that a response keeps for the last healthy step."""
-        kept = (r.checkpoint_after(report) for r in self._responses if isinstance(r, CheckResponse))
-        name = next((Path(path).name for path in kept if path), None)
-        if name is None or not report.alerts:
-            return report
-        return replace(report, alerts=tuple(replace(a, checkpoint=name) for a in report.alerts))

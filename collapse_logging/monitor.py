@@ -94,6 +94,7 @@ class CollapseMonitor:
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
         self._step = 0
+        self._afresh = self.state_dict()
 
     @property
     def report(self) -> Report | None:
@@ -102,7 +103,7 @@ class CollapseMonitor:
 
     @property
     def check_frequency(self) -> int:
-        """Training steps from one check to the next; may be set during training."""
+        """Training steps from one check to the next; may be set in training, on all ranks."""
         return self._window.frequency
 
     @check_frequency.setter
@@ -165,16 +166,13 @@ class CollapseMonitor:
         beta: Tensor | float | None = None,
         batch: Any = None,
     ) -> Report | None:
-        """Close an optimiser step.
+        """Close an optimiser step; gives the report if a check has come to the host, else None.
 
         Args:
             reconstruction_loss: this step's, a scalar; it is not waited for.
             step: the training step on the trackers' axis; None counts from 1.
             beta: weight of the KL at this step, a scalar; alerts then say how far to lower it.
             batch: this step's batch, for ``probe``.
-
-        Returns:
-            The report, if a check has come to the host; else None.
 
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
@@ -190,9 +188,9 @@ class CollapseMonitor:
                 check_scalar("beta", beta)
                 require_count("step", step, at_least=0)
                 self.settle()
-                ranks = self._delivery.meet(self._window, self._step, self.check_frequency)
+                ranks = self._delivery.meet(self._window, self._step)
                 self._step = operator.index(step)
-                with ranks.guarded():
+                with ranks.guarded(self._window):
                     self._window.end_step(reconstruction_loss, beta)
                 checks, rows = self._window.full, self._window.latents.rows
                 if checks:
@@ -232,15 +230,18 @@ class CollapseMonitor:
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
         delivered = self._delivery.state_dict()  # first: what it delivers may end with a save
-        about = {"step": self._step, "rank": world()[0]}
-        window = self._window.state_dict()
-        return {"version": _STATE_VERSION, **about, "window": window, **delivered}
+        about = {"version": _STATE_VERSION, "step": self._step, "rank": world()[0]}
+        return {**about, "window": self._window.state_dict(), **delivered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
-        if state.get("version") != _STATE_VERSION:
-            _log.warning("the saved detector state is of another version; it starts afresh.")
-            return
-        self._step = int(state["step"])
-        self._window.load_state_dict(state["window"], state.get("rank", 0) == world()[0])
-        self._delivery.load_state_dict(state, self._step)
+        """Continue from :meth:`state_dict`; what is no such state is left aside with a warning."""
+        for saved in (state, self._afresh):
+            try:
+                if saved["version"] != _STATE_VERSION:
+                    raise ValueError(f"expected version {_STATE_VERSION}, got another version.")
+                self._step = int(saved["step"])
+                self._window.load_state_dict(saved["window"], saved["rank"] == world()[0])
+                self._delivery.load_state_dict(saved, self._step)
+                return
+            except Exception as error:  # whatever a file may hold
+                _log.warning("the saved detector state is left aside, it starts afresh: %s", error)

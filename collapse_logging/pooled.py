@@ -49,13 +49,12 @@ class Pool:
 
     def pack(self, window: Window) -> Tensor:
         """The window's sums and values, ``[size]``; nothing is read on the host."""
-        device = self.shifts.device
         moments, growth = self._sums(window.latents)
         moments = rebase(moments, self.shifts)
-        values = self._known(window).to(device, torch.float64)
+        values = self._told(window)
         known = torch.isfinite(values)
         parts = [moments[0], moments[Row.D :], *growth, torch.where(known, values, 0.0), known]
-        return torch.cat([part.reshape(-1).to(device, torch.float64) for part in parts])
+        return torch.cat([part.reshape(-1).to(self.shifts) for part in parts])
 
     def centred(self, total: Tensor) -> Tensor:
         """What was added, about its own means, which the next window's sums are taken about.
@@ -65,7 +64,7 @@ class Pool:
         added = total[: _SUMMED * self.cells].reshape(_SUMMED, self.cells)
         count = added[:1].clamp(min=1.0)
         moments = torch.cat([added[:1], self.shifts[Row.SHIFT :], added[1:]])
-        means = torch.stack([moments[Row.D], moments[Row.LV]]) / count
+        means = (torch.stack([moments[Row.D], moments[Row.LV]]) / count).nan_to_num(0.0, 0.0, 0.0)
         shifts = (self.shifts[Row.SHIFT :] + means).float().double()  # as the host reads them
         self.shifts = torch.cat([count, shifts])
         moments = rebase(moments, self.shifts)
@@ -104,9 +103,8 @@ class Pool:
         plain, found = latents.plain, dict(latents)
         table, parts = plain.table.to(self.shifts), list(plain.parts.values())
         sums = plain_sums(table, parts) if parts else table
-        growths = dict(
-            zip(plain.parts, plain_growth(table, plain.totals.to(table), parts), strict=True)
-        )
+        pulls = plain_growth(table, plain.totals.to(table), parts)
+        of_plain = dict(zip(plain.parts, pulls, strict=True))
         blocks, growth = [], []
         for name, shape in self.shapes.items():
             gathered = found.get(name)
@@ -117,24 +115,23 @@ class Pool:
             own, room = gathered.statistics, shape.positions * shape.units
             if own is None:
                 part = plain.parts[name]
-                block, pull = sums[:, part.start : part.end], growths[name]
+                block, pull = sums[:, part.start : part.end], of_plain[name]
             else:
                 block, pull = own.sums.flatten(1)[:, :room], own.growth_sums[GrowthRow.G :]
             blocks.append(torch.nn.functional.pad(block, (0, room - block.shape[1])))
             growth.append(pull)
         return torch.cat([block.to(self.shifts) for block in blocks], 1), growth
 
-    def _known(self, window: Window) -> Tensor:
-        """Values of which the mean over ranks is told; NaN where this rank does not know them."""
-        extras, device = window.extras(), self.shifts.device
-        none = self.shifts.new_full((len(EXTRAS),), torch.nan)
+    def _told(self, window: Window) -> Tensor:
+        """Values of which the mean over ranks is taken; NaN where this rank does not know them."""
+        extras = window.extras()
+        unknown = [self.shifts.new_full((len(EXTRAS),), torch.nan)]
         parts = []
         for name in self.shapes:
-            pairs = [pair.to(self.shifts) for pair in extras.get(name, [])]
-            own = torch.cat(pairs) if pairs else none
+            own = torch.cat([pair.to(self.shifts) for pair in extras.get(name, unknown)])
             parts += [own[:3], own[3:].square()]  # errors add in squares
         parts += [window.losses, window.beta]
-        return torch.cat([part.to(device, torch.float64) for part in parts])
+        return torch.cat([part.to(self.shifts) for part in parts])
 
 
 def shape_of(gathered: Gathered) -> Shape:

@@ -1,7 +1,7 @@
 """Several ranks watch as one: one all-reduce a check, and the same decisions everywhere.
 
-No collective is started but in :meth:`Ranks.add`, which every rank comes to at the same step, and
-in which order is the same everywhere: none in ``flush``, ``close`` or after an exception.
+No collective is started but in :meth:`Ranks.add`, to which every rank comes at the same step and in
+the same order: none in ``flush``, none in ``close``, none after an exception.
 """
 
 from __future__ import annotations
@@ -39,6 +39,18 @@ class Added:
         """The window on the host."""
         return self.pool.split(vector[:-_CONTROLS], self.steps)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        shapes = {name: list(shape) for name, shape in self.pool.shapes.items()}
+        return {"shapes": shapes, "steps": self.steps}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Added:
+        """What :meth:`to_dict` wrote."""
+        shapes = {name: Shape(*shape) for name, shape in values["shapes"].items()}
+        cells = sum(shape.positions * shape.units for shape in shapes.values())
+        return cls(Pool(shapes, torch.zeros(3, cells)), int(values["steps"]))
+
 
 class Ranks:
     """What the ranks of a distributed run know of each other.
@@ -57,14 +69,12 @@ class Ranks:
     """
 
     def __init__(self, across: bool = True, strict: bool = False) -> None:
-        self.together = False
-        self.agree = True
-        self._observe_every: int | None = None
-        self._rank, self._count = 0, 1
         self.across = across
-        self.met = False
-        self.lost = False
+        self.met = self.together = self.lost = False
+        self.agree = True
         self._strict = strict
+        self._rank, self._count = 0, 1
+        self._observe_every: int | None = None
         self._pool: Pool | None = None
         self._described: Mapping[str, Shape] = {}
         self._fault = False
@@ -82,8 +92,6 @@ class Ranks:
         Raises:
             ValueError: the settings differ between ranks.
         """
-        if self.met:
-            return
         self.met = True
         self._rank, self._count = world()
         self.together = self.across and meet(settings)
@@ -93,15 +101,21 @@ class Ranks:
         self.lost = self.together
 
     @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """A fault of ours on one rank must not leave the others waiting for it: it is noted."""
+    def guarded(self, window: Window | None = None) -> Iterator[None]:
+        """A fault of ours ends no training, and leaves no other rank waiting: it is told and noted.
+
+        Args:
+            window: what was gathered in it is forgotten then; it may be half done.
+        """
         try:
             yield
         except Exception:
-            if self._strict or not self.together:
+            if self._strict:
                 raise
             self._fault = True
             self._tell("watching failed on rank %d; training goes on.", self._rank, traceback=True)
+            if window is not None:
+                window.forget()
 
     def add(self, window: Window) -> tuple[Tensor, Added] | None:
         """All ranks' windows added up; None where none has anything or a rank is gone.
@@ -175,12 +189,8 @@ class Ranks:
         if not shapes:
             return None
         window.latents.restart(shapes)
-        on_cuda = "cuda" in (
-            dist.get_backend().replace("nccl", "cuda"),
-            *(kind for kind, _ in everyone),
-        )
         shifts = torch.cat([_shifts(name, shape, observed) for name, shape in shapes.items()], 1)
-        return Pool(shapes, shifts.to("cuda" if on_cuda else "cpu"))
+        return Pool(shapes, shifts.to(_common(device, [kind for kind, _ in everyone])))
 
     def _joined(self, observed: list[Any]) -> dict[str, Shape]:
         """One shape a name, with room for the positions of every rank."""
@@ -204,6 +214,13 @@ class Ranks:
         if message not in self._told:
             self._told.add(message)
             _log.warning(message, *values, exc_info=traceback)
+
+
+def _common(device: torch.device | None, kinds: list[str | None]) -> torch.device:
+    """Where this rank adds: all on CUDA, if one is there or the group can do no other."""
+    if dist.get_backend() != "nccl" and "cuda" not in kinds:
+        return torch.device("cpu")
+    return torch.device("cuda") if device is None or device.type != "cuda" else device
 
 
 def _shapes(window: Window) -> dict[str, Shape]:

@@ -131,6 +131,7 @@ class LaggedTransfer(Transfer):
         self._inner = inner
         self._polls = polls
         self._left = 0
+        self._held: list[tuple[Tensor, Any]] = []
 
     def ready(self) -> bool:
         """As the inner one."""
@@ -144,7 +145,15 @@ class LaggedTransfer(Transfer):
     def poll(self, wait: bool = False) -> list[tuple[Tensor, Any]]:
         """Nothing, until it is time for all."""
         self._left -= 1
-        return self._inner.poll(wait=True) if wait or self._left < 0 else []
+        if self._left >= 0 and not wait:
+            return []
+        held, self._held = self._held, []
+        return held + self._inner.poll(wait=True)
+
+    def peek(self) -> list[tuple[Tensor, Any]]:
+        """Wait for what is under way, which will come at its poll all the same."""
+        self._held += self._inner.poll(wait=True)
+        return list(self._held)
 
 
 def transfer_for(device: torch.device, together: bool = False) -> Transfer:

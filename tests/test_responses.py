@@ -204,3 +204,68 @@ def test_one_response_that_fails_does_not_stop_the_others(caplog):
     healthy_then_collapsing(monitor, 4, 20)
     assert [alert.level for alert in seen][-1] is Level.RED
     assert len(warnings_in(caplog)) == len(seen)
+
+
+def resumed(keep, folder):
+    """A response of a new session, from the state of the old one."""
+    again = KeepLastHealthy(Saver(), folder, 2)
+    again.load_state_dict(dict(keep.state_dict()))
+    return again
+
+
+def test_a_resumed_response_goes_on_with_its_file(tmp_path):
+    """The file is renewed when its time has come, and not before; the old one goes then."""
+    monitor, keep, _ = keeping(tmp_path, strict=True)
+    healthy_then_collapsing(monitor, 2, 0)
+    again = resumed(keep, tmp_path)
+    assert again.checkpoint == tmp_path / "last_healthy_step_2.ckpt"
+    for check, expected in ((1, 2), (2, 6)):
+        again.on_report(Report(2 * check + 2, check, Level.OK, {}, last_healthy_step=2 * check + 2))
+        assert names(tmp_path) == [f"last_healthy_step_{expected}.ckpt"]
+
+
+def test_a_file_that_a_killed_session_renamed_is_taken_back(tmp_path):
+    """The state is from before the alarm: the collapse will be met again, under the same name."""
+    monitor, keep, _ = keeping(tmp_path, strict=True)
+    healthy_then_collapsing(monitor, 2, 0)
+    state = keep.state_dict()
+    healthy_then_collapsing(monitor, 0, 40, start=2)
+    assert "model_before_collapse_step_2.ckpt" in names(tmp_path)
+    again = KeepLastHealthy(Saver(), tmp_path, 2)
+    again.load_state_dict(state)
+    assert again.checkpoint == tmp_path / "last_healthy_step_2.ckpt"
+    assert again.checkpoint.exists()
+
+
+def test_a_file_that_a_killed_session_replaced(tmp_path):
+    """Then the newest healthy one is as good; without any there is none."""
+    monitor, keep, _ = keeping(tmp_path, strict=True)
+    healthy_then_collapsing(monitor, 2, 0)
+    state = keep.state_dict()
+    healthy_then_collapsing(monitor, 4, 0, start=2)
+    assert names(tmp_path) == ["last_healthy_step_6.ckpt"]
+    again = KeepLastHealthy(Saver(), tmp_path, 2)
+    again.load_state_dict(state)
+    assert again.checkpoint == tmp_path / "last_healthy_step_6.ckpt"
+    again.checkpoint.unlink()
+    again.load_state_dict(state)
+    assert again.checkpoint is None
+
+
+def test_a_response_of_all_ranks_is_not_called_by_one(tmp_path):
+    """Where the ranks do not watch together a save by one of them would hang the others."""
+    monitor, keep, saver = keeping(tmp_path, strict=True)
+    keep.needs_all_ranks = True
+    healthy_then_collapsing(monitor, 6, 0)
+    assert monitor.report.healthy
+    assert saver.saved == 0
+
+
+def test_a_rank_that_does_not_own_the_files_leaves_them_alone(tmp_path):
+    """It saves with the others and renames and removes nothing."""
+    asked = []
+    keep = KeepLastHealthy(asked.append, tmp_path, every=1, owner=False)
+    for step in (2, 4):
+        keep.on_report(Report(step, step, Level.OK, {}, last_healthy_step=step))
+    assert asked == [tmp_path / f".last_healthy_step_{step}.ckpt.part" for step in (2, 4)]
+    assert names(tmp_path) == []

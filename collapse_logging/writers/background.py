@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Mapping
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +14,8 @@ from ..report import Report
 from .base import Writer
 
 _MOST_WAITING = 256
+_PATIENCE = 5.0
+"""Seconds that saving a checkpoint may wait for a writer."""
 
 
 class BackgroundWriter(Writer):
@@ -48,13 +52,16 @@ class BackgroundWriter(Writer):
             self._failed = False
 
     def resume(self, step: int) -> None:
-        """As the writer does, at once: nothing is waiting yet."""
+        """As the writer does, at once."""
         self.writer.resume(step)
 
     def flush(self) -> None:
-        """Wait until all that was handed over is written, then as the writer does."""
-        self._catch_up()
-        self.writer.flush()
+        """As the writer does, behind what waits; a writer that hangs is not waited for long."""
+        if self._thread is None:
+            self.writer.flush()
+            return
+        with contextlib.suppress(futures.TimeoutError):
+            self._thread.submit(self.writer.flush).result(_PATIENCE)
 
     def close(self) -> None:
         """Write what waits, let the thread go, and close as the writer does."""

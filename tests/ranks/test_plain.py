@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.algorithms.join import Join
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -149,3 +152,57 @@ def test_ranks_decide_at_a_fixed_lag(tmp_path: Path, frequency: int, expected: A
     last = 13 // frequency * frequency
     for result, _ in on_ranks(lagging, 2, tmp_path, frequency):
         assert result == (expected, last), result
+
+
+def saved_while_flying(rank: int) -> Any:
+    """Rank 0 alone takes its state between a check and its report; both resume from it."""
+    transfer.transfer_for = lambda *given: None
+    folder, came, told = [], [], []
+    for session in range(2):
+        monitor = CollapseMonitor(check_frequency=5, verbose=False, strict=True)
+        monitor._delivery.transfer = LaggedTransfer(Late(), 3)
+        if session:
+            shared: list[Any] = [folder[0] if rank == 0 else None]
+            dist.broadcast_object_list(shared)
+            file = io.BytesIO()
+            torch.save(shared[0], file)
+            file.seek(0)
+            monitor.load_state_dict(torch.load(file, weights_only=True))
+            monitor._delivery.transfer = LaggedTransfer(Late(), 3)
+        for step in range(7 if session else 1, 12):
+            monitor.observe("z", *gaussian((40, 2), 10 * step + rank))
+            report = monitor.step()
+            if report is not None:
+                came.append((step, report.step, report.check))
+                told.append(report.latents["z"].measures["kl"])
+            if rank == 0 and step == 6 and not session:
+                folder.append(monitor.state_dict())
+        monitor.close()
+    assert told[0] == told[1]
+    return came
+
+
+def test_a_copy_under_way_is_part_of_the_state(tmp_path: Path) -> None:
+    """Taking a state on one rank moves no decision; who resumes from it decides at once."""
+    for result, _ in on_ranks(saved_while_flying, 2, tmp_path):
+        assert result == [(8, 5, 0), (7, 5, 0)], result
+
+
+def joined(rank: int) -> int:
+    """Rank 1 has two batches more; DDP's Join stands in for rank 0 meanwhile."""
+    model = DistributedDataParallel(VAE())
+    monitor = CollapseMonitor(check_frequency=2, verbose=False, strict=True, across_ranks=False)
+    monitor.watch(model, "module.encoder")
+    reports = 0
+    with Join([model]):
+        for _ in range(4 + 2 * rank):
+            x = torch.randn(4, 6)
+            sum(losses(x, *model(x))).backward()
+            reports += monitor.step() is not None
+    monitor.close()
+    return reports
+
+
+def test_uneven_inputs_under_join(tmp_path: Path) -> None:
+    """With across_ranks=False each rank judges its own, and nothing waits."""
+    assert [result for result, _ in on_ranks(joined, 2, tmp_path)] == [2, 3]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 
 from collapse_logging import CollapseMonitor, Level, Report, Rules, handshake
@@ -51,6 +52,19 @@ def stepped(monitor: CollapseMonitor, rank: int, step: int, alive: bool = True) 
 def quiet(**settings: Any) -> CollapseMonitor:
     """A monitor that checks at each second step."""
     return CollapseMonitor(**{"verbose": False, "check_frequency": 2, **settings})
+
+
+def hanging(rank: int) -> None:
+    """Rank 1 starts a collective that rank 0 does not join."""
+    if rank == 1:
+        dist.all_reduce(torch.zeros(1))
+    time.sleep(20)
+
+
+def test_a_hang_is_a_failure(tmp_path: Path) -> None:
+    """The test of all tests here: a rank that waits for ever is found and killed."""
+    with pytest.raises(AssertionError, match="were still running after"):
+        on_ranks(hanging, 2, tmp_path, seconds=3)
 
 
 # --- decisions ---
@@ -380,7 +394,7 @@ def chosen(rank: int) -> Any:
     monitor = quiet(check_frequency=10, observe_every=2 + 2 * rank)
     for step in range(30):
         report = stepped(monitor, rank, step) or monitor.report
-    return monitor._budget.chosen, report.latents["z"].measures["samples"]
+    return monitor._window.budget.chosen, report.latents["z"].measures["samples"]
 
 
 def test_ranks_observe_the_same_steps(tmp_path: Path) -> None:

@@ -238,3 +238,67 @@ def test_who_writes_where(tmp_path: Path, reports: list[Report]) -> None:
     assert not TensorBoardWriter(theirs).in_background
     assert LedgerWriter(tmp_path).in_background
     theirs.close()
+
+
+class Flushed(Stuck):
+    """Notes what was written when it was flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[list[int]] = []
+
+    def flush(self) -> None:
+        """Note it."""
+        self.flushed.append(list(self.written))
+
+
+def test_a_checkpoint_has_what_came_before_it_on_the_disk(reports: list[Report]) -> None:
+    """Flushing comes behind the reports that wait; without a thread it is done at once."""
+    inner = Flushed()
+    writer = BackgroundWriter(inner)
+    writer.flush()
+    for report in reports[:3]:
+        writer.write(report)
+    inner.go.set()
+    writer.flush()
+    assert inner.flushed == [[], [report.step for report in reports[:3]]]
+    writer.close()
+
+
+def test_a_disk_that_hangs_holds_no_checkpoint_up(reports: list[Report]) -> None:
+    """After a while the training saves its checkpoint all the same."""
+    inner = Flushed()
+    writer = BackgroundWriter(inner)
+    writer.write(reports[0])
+    assert inner.started.wait(10)
+    with patch("collapse_logging.writers.background._PATIENCE", 0.05):
+        writer.flush()
+    assert inner.flushed == []
+    inner.go.set()
+    writer.close()
+    assert inner.flushed == [[reports[0].step]]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_resumed_run_replaces_its_own_curves_only(
+    tmp_path: Path, reports: list[Report], own: bool
+) -> None:
+    """In a folder of our own what was written after the resumed step is void; in the user's
+    SummaryWriter nothing is, for its curves are not ours.
+    """
+    steps = [report.step for report in reports]
+    first = TensorBoardWriter(tmp_path)
+    for report in reports:
+        first.write(report)
+    first.close()
+    (earlier,) = tmp_path.glob("events*")  # files of one second are read in any order
+    earlier.rename(tmp_path / "events.out.tfevents.0000000001.earlier")
+    again = TensorBoardWriter(tmp_path if own else SummaryWriter(tmp_path))
+    guarded = GuardedWriter(BackgroundWriter(again), strict=True)
+    guarded.resume(steps[1])
+    guarded.write(reports[-1])
+    guarded.flush()
+    again.close()
+    shown = [event.step for event in events(tmp_path).Scalars("collapse/level")]
+    assert shown == ([*steps[:2], steps[-1]] if own else [*steps, steps[-1]])
+    guarded.close()
