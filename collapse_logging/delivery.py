@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch import Tensor
 from .arguments import checked_list
 from .ranks import Added, Ranks
 from .report import MOST_LATENTS, Report
-from .responses import CheckResponse, Response, needs_all_ranks, respond
+from .responses import CheckResponse, Response, needs_all_ranks, respond, with_checkpoint
 from .snapshot import Layout, Snapshot
 from .transfer import LaggedTransfer, Transfer, transfer_for
 from .verdict import Judge
@@ -105,6 +104,11 @@ class Delivery:
         self.arrived(wait=True)
         return self.report
 
+    @property
+    def idle(self) -> bool:
+        """Whether there was a check and nothing is under way."""
+        return self.transfer is not None and self.transfer.idle
+
     def arrived(self, wait: bool = False) -> Report | None:
         """Deliver the copies that have arrived; the latest report, None if there was none.
 
@@ -152,7 +156,7 @@ class Delivery:
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
             return False
-        report = self._with_checkpoint(report)
+        report = with_checkpoint(report, self._responses)
         if self.report is None:
             self._check_optional(report)
             for writer in self._writers:
@@ -238,11 +242,3 @@ class Delivery:
         optional = sorted(self.judge.optional)
         more = {"optional": optional} if optional else {}
         return asdict(self.judge.rules) | more | {"language": self.judge.language}
-
-    def _with_checkpoint(self, report: Report) -> Report:
-        """Alerts name the file that a response keeps for the last healthy step."""
-        kept = (r.checkpoint_after(report) for r in self._responses if isinstance(r, CheckResponse))
-        name = next((Path(path).name for path in kept if path), None)
-        if name is None or not report.alerts:
-            return report
-        return replace(report, alerts=tuple(replace(a, checkpoint=name) for a in report.alerts))

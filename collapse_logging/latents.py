@@ -120,6 +120,13 @@ class Latents:
             if gathered.statistics is not None:
                 gathered.statistics.reset()
 
+    def forget(self) -> None:
+        """Start again with no latent; hooks on what waits for its gradient are taken off."""
+        for gathered in self._latents.values():
+            for observation in gathered.pending:
+                observation.release()
+        self._latents, self.plain = {}, SideBySide()
+
     def read_by_element(self, name: str) -> None:
         """Give a latent sums of its own, which leave out single elements that are not finite."""
         gathered = self._latents.get(name)
@@ -136,7 +143,9 @@ class Latents:
                 gathered.statistics.all_positions = shape.all_positions
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums as plain values and tensors."""
+        """Sums as plain values and tensors; a trial run without data has none."""
+        if self.device is not None and self.device.type == "meta":
+            return Latents().state_dict()
         latents: dict[str, Any] = {name: g.units for name, g in self._latents.items()}
         for name, gathered in self._latents.items():
             if (own := gathered.statistics) is not None:
@@ -158,7 +167,7 @@ class Latents:
         positions, units = posterior.positions_and_units
         device, plain = posterior.mean.device, posterior.mean.ndim == 2 and mask is None
         if device.type != "meta" and self.device is not None and self.device.type == "meta":
-            self._latents, self.plain = {}, SideBySide()  # a trial run without data
+            self.forget()  # a trial run without data
         gathered = self._latents.get(name)
         if gathered is not None and gathered.units != units:
             self._warn(

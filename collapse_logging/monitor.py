@@ -94,6 +94,7 @@ class CollapseMonitor:
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
         self._step = 0
+        self._afresh = self.state_dict()
 
     @property
     def report(self) -> Report | None:
@@ -165,7 +166,7 @@ class CollapseMonitor:
         beta: Tensor | float | None = None,
         batch: Any = None,
     ) -> Report | None:
-        """Close an optimiser step.
+        """Close an optimiser step; gives the report if a check has come to the host, else None.
 
         Args:
             reconstruction_loss: this step's, a scalar; it is not waited for.
@@ -173,28 +174,30 @@ class CollapseMonitor:
             beta: weight of the KL at this step, a scalar; alerts then say how far to lower it.
             batch: this step's batch, for ``probe``.
 
-        Returns:
-            The report, if a check has come to the host; else None.
-
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
+        step = self._step + 1 if step is None else step
+        checks, rows, report = False, 0, None
         with self._window.budget as budget:
-            check_scalar("reconstruction_loss", reconstruction_loss)
-            check_scalar("beta", beta)
-            step = self._step + 1 if step is None else step
-            require_count("step", step, at_least=0)
-            self.settle()
-            ranks = self._delivery.meet(self._window, self._step)
-            self._step = operator.index(step)
-            with ranks.guarded():
+            if self._delivery.idle and not self._window.observes:  # it is only counted
+                self._step = operator.index(step)
                 self._window.end_step(reconstruction_loss, beta)
-            checks, rows = self._window.full, self._window.latents.rows
-            if checks:
-                if self._probe and self._delivery.judge.wants_probe:
-                    self._window.probed = self._probe.ask(self._capture, batch)
-                self._delivery.send(self._window, self._step)
-            report = self._delivery.arrived()
+            else:
+                check_scalar("reconstruction_loss", reconstruction_loss)
+                check_scalar("beta", beta)
+                require_count("step", step, at_least=0)
+                self.settle()
+                ranks = self._delivery.meet(self._window, self._step)
+                self._step = operator.index(step)
+                with ranks.guarded(self._window):
+                    self._window.end_step(reconstruction_loss, beta)
+                checks, rows = self._window.full, self._window.latents.rows
+                if checks:
+                    if self._probe and self._delivery.judge.wants_probe:
+                        self._window.probed = self._probe.ask(self._capture, batch)
+                    self._delivery.send(self._window, self._step)
+                report = self._delivery.arrived()
         budget.end_step(checks or report is not None, rows, self.check_frequency)
         return report
 
@@ -231,10 +234,14 @@ class CollapseMonitor:
         return {**about, "window": self._window.state_dict(), **delivered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`; an unknown version is left aside with a warning."""
-        if state.get("version") != _STATE_VERSION:
-            _log.warning("the saved detector state is of another version; it starts afresh.")
-            return
-        self._step = int(state["step"])
-        self._window.load_state_dict(state["window"], state.get("rank", 0) == world()[0])
-        self._delivery.load_state_dict(state, self._step)
+        """Continue from :meth:`state_dict`; what is no such state is left aside with a warning."""
+        for saved in (state, self._afresh):
+            try:
+                if saved["version"] != _STATE_VERSION:
+                    raise ValueError(f"expected version {_STATE_VERSION}, got another version.")
+                self._step = int(saved["step"])
+                self._window.load_state_dict(saved["window"], saved["rank"] == world()[0])
+                self._delivery.load_state_dict(saved, self._step)
+                return
+            except Exception as error:  # whatever a file may hold
+                _log.warning("the saved detector state is left aside, it starts afresh: %s", error)

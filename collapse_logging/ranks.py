@@ -101,15 +101,21 @@ class Ranks:
         self.lost = self.together
 
     @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """A fault of ours on one rank must not leave the others waiting for it: it is noted."""
+    def guarded(self, window: Window | None = None) -> Iterator[None]:
+        """A fault of ours ends no training, and leaves no other rank waiting: it is told and noted.
+
+        Args:
+            window: what was gathered in it is forgotten then; it may be half done.
+        """
         try:
             yield
         except Exception:
-            if self._strict or not self.together:
+            if self._strict:
                 raise
             self._fault = True
             self._tell("watching failed on rank %d; training goes on.", self._rank, traceback=True)
+            if window is not None:
+                window.forget()
 
     def add(self, window: Window) -> tuple[Tensor, Added] | None:
         """All ranks' windows added up; None where none has anything or a rank is gone.

@@ -6,7 +6,8 @@ import logging
 import os
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ class CheckResponse(ABC):
 def needs_all_ranks(response: Response) -> bool:
     """Whether a response must be called on all ranks or on none."""
     return isinstance(response, CheckResponse) and response.needs_all_ranks
+
+
+def with_checkpoint(report: Report, responses: Iterable[Response]) -> Report:
+    """The report with alerts that name the file that a response keeps for the last healthy step."""
+    kept = (r.checkpoint_after(report) for r in responses if isinstance(r, CheckResponse))
+    name = next((Path(path).name for path in kept if path), None)
+    if name is None or not report.alerts:
+        return report
+    return replace(report, alerts=tuple(replace(a, checkpoint=name) for a in report.alerts))
 
 
 def respond(response: Response, report: Report, strict: bool = False) -> None:

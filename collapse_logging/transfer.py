@@ -25,6 +25,11 @@ LAG = 5
 class Transfer(ABC):
     """The port: tests put a device of their own behind it."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is known to be under way."""
+        return False
+
     @abstractmethod
     def ready(self) -> bool:
         """Whether a further copy of such a vector may be started now."""
@@ -43,6 +48,11 @@ class DirectTransfer(Transfer):
 
     def __init__(self) -> None:
         self._arrived: list[tuple[Tensor, Any]] = []
+
+    @property
+    def idle(self) -> bool:
+        """All was polled."""
+        return not self._arrived
 
     def ready(self) -> bool:
         """Always."""
@@ -71,6 +81,11 @@ class CudaTransfer(Transfer):
     def __init__(self) -> None:
         self._free: list[tuple[Tensor, torch.cuda.Event]] = []
         self._flying: deque[_Slot] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """No copy is under way."""
+        return not self._flying
 
     def ready(self) -> bool:
         """A slot is free and no CUDA graph is being captured."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from .arguments import checked_count
 from .budget import Budget
 from .latents import Gathered, Latents
-from .losses import Losses
+from .losses import Losses, of_32_bits
 from .pairs import mutual_information
 from .posterior import Posterior
 from .rows import Shape
@@ -91,7 +91,7 @@ class Window:
             device = self.latents.device or torch.device("cpu")
             self._losses.note(loss, before, self.frequency, device)
         beta = math.nan if beta is None else beta
-        self._beta = beta.detach() if isinstance(beta, Tensor) else beta
+        self._beta = beta.detach() if isinstance(beta, Tensor) else of_32_bits(beta)
 
     def pack(self) -> tuple[Tensor, Layout]:
         """The window as one fp32 vector on the device, and how to read it; uses up ``probed``."""
@@ -139,6 +139,11 @@ class Window:
         self.latents.reset()
         self._losses.reset()
         self.steps = 0
+
+    def forget(self) -> None:
+        """Leave out all that was gathered in this window, but the count of its steps."""
+        self.latents.forget()
+        self._losses, self._beta = Losses(), math.nan
 
     def state_dict(self) -> dict[str, Any]:
         """The open window as plain values and tensors."""

@@ -298,3 +298,35 @@ def test_steps_leave_nothing_to_the_garbage_collector():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+class Raising(torch.Tensor):
+    """A subclass whose arithmetic raises."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if getattr(function, "__name__", "") == "cat":
+            raise RuntimeError("no cat")
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_a_fault_of_ours_ends_no_training(caplog, monkeypatch):
+    """It is told once, with its traceback; the window goes on with what came after."""
+    monitor = CollapseMonitor(writers=[memory := MemoryWriter()], check_frequency=4, verbose=False)
+    for step in range(8):
+        mean, log_variance = gaussian((40, 3), step)
+        monitor.observe("z", mean.as_subclass(Raising) if step in (1, 2) else mean, log_variance)
+        monitor.step()
+    assert [report.latents["z"].measures["samples"] for report in memory.reports] == [40, 160]
+    assert len(warnings_in(caplog)) == 1
+    assert "watching failed" in warnings_in(caplog)[0]
+    assert "no cat" in caplog.text
+
+
+def test_strict_raises_a_fault_of_ours():
+    """For tests and CI."""
+    monitor = CollapseMonitor(verbose=False, strict=True)
+    mean, log_variance = gaussian((4, 3))
+    monitor.observe("z", mean.as_subclass(Raising), log_variance)
+    with pytest.raises(RuntimeError, match="no cat"):
+        monitor.step()

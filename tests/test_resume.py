@@ -147,3 +147,29 @@ def test_another_frequency_after_the_resume():
     monitor.load_state_dict(state)
     drive(monitor, 20, 21)
     assert (monitor.report.step, monitor.report.steps) == (21, 21)
+
+
+@pytest.mark.parametrize("state", [None, 7, [], {}, {"version": 99}, "whole"])
+def test_what_is_no_state_is_left_aside(state, caplog):
+    """It is told, and nothing of it is kept, also where only its end is broken."""
+    monitor, memory = recorded(check_frequency=FREQUENCY)
+    if state == "whole":
+        drive(monitor, 0, 7)
+        state = {**monitor.state_dict(), "judge": {}}
+        monitor, memory = recorded(check_frequency=FREQUENCY)
+    monitor.load_state_dict(state)
+    drive(monitor, 0, 5)
+    assert [(report.step, report.steps, report.check) for report in memory.reports] == [(5, 5, 0)]
+    assert len(warnings_in(caplog)) == 1
+    assert "starts afresh" in warnings_in(caplog)[0]
+
+
+def test_a_trial_run_without_data_has_a_state():
+    """Sums on the meta device are nothing to go on from."""
+    monitor, _ = recorded(check_frequency=FREQUENCY)
+    monitor.observe("z", torch.zeros(4, 3, device="meta"), torch.zeros(4, 3, device="meta"))
+    monitor.step()
+    resumed, memory = recorded(check_frequency=FREQUENCY)
+    resumed.load_state_dict(saved_and_loaded(monitor.state_dict()))
+    drive(resumed, 1, 5)
+    assert memory.reports[0].steps == 5
