@@ -7,7 +7,7 @@ ranks' means differ by costs no digit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -143,3 +143,29 @@ def shape_of(gathered: Gathered) -> Shape:
 def alike(one: Shape, other: Shape) -> bool:
     """Whether two shapes' sums may be added, but for positions that one of them lacks."""
     return (one.units, one.stride) == (other.units, other.stride)
+
+
+def means_of(statistics: Statistics) -> Tensor:
+    """Samples and means of mu and ln sigma^2 by cell, ``[3, cells]``, on the host."""
+    sums = statistics.sums.flatten(1).double().cpu()
+    count = sums[Row.COUNT].clamp(min=1.0)
+    means = (sums[Row.SHIFT] + sums[Row.D] / count, sums[Row.LV_SHIFT] + sums[Row.LV] / count)
+    return torch.stack([sums[Row.COUNT], *means])
+
+
+def shifts_of(
+    name: str, shape: Shape, observed: Sequence[Mapping[str, tuple[Sequence[int], Tensor]]]
+) -> Tensor:
+    """A latent's means over all ranks, ``[3, cells]``, 0 where there is no sample.
+
+    Args:
+        name: the latent.
+        shape: as all pack it.
+        observed: of each rank, by latent its own shape and :func:`means_of`.
+    """
+    total = torch.zeros(3, shape.positions * shape.units, dtype=torch.float64)
+    for of_rank, means in (latents[name] for latents in observed if name in latents):
+        if alike(shape, Shape(*of_rank)):
+            total[0, : means.shape[1]] += means[0]
+            total[1:, : means.shape[1]] += means[0] * means[1:]
+    return total / total[:1].clamp(min=1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .handshake import meet, world
-from .pooled import Pool, alike, shape_of
+from .pooled import Pool, alike, means_of, shape_of, shifts_of
 from .report import Report
-from .rows import Row, Shape
+from .rows import Shape
 from .snapshot import Snapshot
 from .window import Window
 
@@ -126,16 +126,12 @@ class Ranks:
         if self.lost:
             return None
         window.budget.chosen = self._observe_every or window.budget.chosen
-        try:
-            if self._pool is None:
-                self._pool = self._agreed(window)
-            if self._pool is None:
-                return None
-            vector = self._packed(self._pool, window, window.budget.chosen)
-            dist.all_reduce(vector)
-        except RuntimeError:  # of the group: ours are caught where they happen
-            self.lost = True
-            self._tell("another rank is gone; no further check.", traceback=True)
+        if self._pool is None:
+            self._pool = self._agreed(window)
+        if self._pool is None:
+            return None
+        vector = self._packed(self._pool, window, window.budget.chosen)
+        if not self._reached(dist.all_reduce, vector):
             return None
         centred = self._pool.centred(vector[:-_CONTROLS])
         return torch.cat([centred, vector[-_CONTROLS:]]), Added(self._pool, window.steps)
@@ -157,6 +153,15 @@ class Ranks:
         """Keep a checksum of what this rank decided, for the others at the next check."""
         levels = [(name, int(latent.level)) for name, latent in report.latents.items()]
         self._vote = zlib.crc32(repr((levels, report.last_healthy_step)).encode()) & 0xFFFFF
+
+    def _reached(self, collective: Callable[..., Any], *given: object) -> bool:
+        """Whether all ranks came; a collective that fails is the last, for no group recovers."""
+        try:
+            collective(*given)
+        except RuntimeError:
+            self.lost = True
+            self._tell("another rank is gone; no further check.", traceback=True)
+        return not self.lost
 
     def _packed(self, pool: Pool, window: Window, every: int | None) -> Tensor:
         shapes = _shapes(window)
@@ -180,16 +185,21 @@ class Ranks:
         ours: dict[str, tuple[tuple[int, ...], Tensor]] = {}
         with self.guarded():
             self._described = _shapes(window)
-            ours = {n: (tuple(s), _means(window, n)) for n, s in self._described.items()}
+            ours = {
+                n: (tuple(s), means_of(window.latents.statistics(n)))
+                for n, s in self._described.items()
+            }
         device = window.latents.device
         everyone: list[Any] = [None] * self._count
-        dist.all_gather_object(everyone, (None if device is None else device.type, ours))
+        told = (None if device is None else device.type, ours)
+        if not self._reached(dist.all_gather_object, everyone, told):
+            return None
         observed = [latents for _, latents in everyone]
         shapes = self._joined(observed)
         if not shapes:
             return None
         window.latents.restart(shapes)
-        shifts = torch.cat([_shifts(name, shape, observed) for name, shape in shapes.items()], 1)
+        shifts = torch.cat([shifts_of(name, shape, observed) for name, shape in shapes.items()], 1)
         return Pool(shapes, shifts.to(_common(device, [kind for kind, _ in everyone])))
 
     def _joined(self, observed: list[Any]) -> dict[str, Shape]:
@@ -229,21 +239,3 @@ def _shapes(window: Window) -> dict[str, Shape]:
     if device is None or device.type == "meta":
         return {}
     return {name: shape_of(gathered) for name, gathered in window.latents}
-
-
-def _means(window: Window, name: str) -> Tensor:
-    """Samples and means of mu and ln sigma^2 by cell, ``[3, cells]``, on the host."""
-    sums = window.latents.statistics(name).sums.flatten(1).double().cpu()
-    count = sums[Row.COUNT].clamp(min=1.0)
-    means = (sums[Row.SHIFT] + sums[Row.D] / count, sums[Row.LV_SHIFT] + sums[Row.LV] / count)
-    return torch.stack([sums[Row.COUNT], *means])
-
-
-def _shifts(name: str, shape: Shape, observed: list[Any]) -> Tensor:
-    """The means over all ranks, ``[3, cells]``, 0 where there is no sample."""
-    total = torch.zeros(3, shape.positions * shape.units, dtype=torch.float64)
-    for of_rank, means in (latents[name] for latents in observed if name in latents):
-        if alike(shape, Shape(*of_rank)):
-            total[0, : means.shape[1]] += means[0]
-            total[1:, : means.shape[1]] += means[0] * means[1:]
-    return total / total[:1].clamp(min=1.0)
