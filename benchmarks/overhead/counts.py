@@ -127,7 +127,9 @@ def _reports(checks: int, latents: int, units: int) -> list[Report]:
 
 
 class Slow(Writer):
-    """A writer that takes its time."""
+    """A writer that takes its time, in a thread of its own as our files are written."""
+
+    in_background = True
 
     def write(self, report: Report) -> None:
         """Sleep."""
@@ -135,7 +137,7 @@ class Slow(Writer):
 
 
 def slow_writer(steps: int = 10) -> float:
-    """The longest call of the monitor in a training whose writer takes 0.2 s at each check."""
+    """The longest call of the monitor with a writer in the background that takes 0.2 s a check."""
     watcher = Ours(CollapseMonitor([Slow()], check_frequency=2, verbose=False))
     training = Training(Size(batch=8, units=4, latents=1, hidden=8))
     longest = max(training.block(watcher, 1).own for _ in range(steps))
