@@ -115,7 +115,11 @@ def _emission(result: dict[str, Any]) -> tuple[str, bool]:
 
 def _slow_writer(result: dict[str, Any]) -> tuple[str, bool]:
     longest = 1e3 * result["counts"]["slow_writer"]
-    return f"{longest:.1f} ms the longest step, with a writer in the background of 200 ms", longest <= 5
+    shown = (
+        f"{longest:.1f} ms more the longest of 20 steps without an alert, with a writer in the "
+        "background that takes 200 ms a check"
+    )
+    return shown, longest <= 5
 
 
 def _bits(result: dict[str, Any]) -> tuple[str, bool]:
