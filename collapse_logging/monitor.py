@@ -155,7 +155,7 @@ class CollapseMonitor:
 
     def settle(self) -> None:
         """Decide what ``watch(model)`` found, or raise; optional, between forward and backward."""
-        if self._capture is not None:
+        if self._capture is not None and self._window.observes:
             self._capture.settle()
 
     def step(

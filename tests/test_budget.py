@@ -2,10 +2,11 @@
 
 import pytest
 
-from collapse_logging import CollapseMonitor, budget
+from collapse_logging import CollapseMonitor, budget, capture
 from collapse_logging.budget import Budget
+from collapse_logging.capture import Capture
 
-from .parts import gaussian, recorded, samples
+from .parts import VAE, gaussian, recorded, samples, train
 
 pytestmark = pytest.mark.usefixtures("windows_alone")
 
@@ -130,6 +131,22 @@ def test_every_kth_step_is_observed():
         monitor.step(reconstruction_loss=float(step))
     assert samples(memory) == 16
     assert [r.measures["reconstruction_loss"] for r in memory.reports] == [5.5, 15.5]
+
+
+def test_a_model_is_looked_at_in_observed_steps_only(monkeypatch):
+    """Neither its outputs nor its ``_last_z_list`` are read in the steps between."""
+    monitor, memory = recorded(check_frequency=10, observe_every=5)
+    model = VAE()
+    monitor.watch(model, "encoder")
+    looked = []
+    monkeypatch.setattr(Capture, "settle", lambda capture: looked.append(monitor._window.steps))
+    seen = capture.posterior_of
+    monkeypatch.setattr(
+        capture, "posterior_of", lambda output: looked.append("output") or seen(output)
+    )
+    train(model, monitor, 20, observe=False)
+    assert looked == ["output", 4, "output", 9] * 2
+    assert len(memory.reports) == 2
 
 
 def test_rows_beyond_the_most_are_not_read():
