@@ -33,6 +33,8 @@ MEASURES = (
     "decoder_gap_error",
     "beta",
     "reconstruction_loss",
+    "overhead_ms",
+    "overhead_share",
     "samples",
     "nonfinite",
     "clamped",
