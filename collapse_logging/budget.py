@@ -39,7 +39,7 @@ class Budget:
         self._measured: list[tuple[float, float]] = []
         self._depth = 0
         self._entered = self._own = 0.0
-        self._window = [0.0, 0.0, 0]  # own time, all time, steps
+        self._window = (0.0, 0.0)  # own time, all time
         self._last_end = math.nan
 
     def __enter__(self) -> Budget:
@@ -57,17 +57,8 @@ class Budget:
         if self._depth == 0:
             self._own += perf_counter() - self._entered
 
-    def observes(self, steps: int, frequency: int) -> bool:
-        """Whether this step is observed: every k-th, counted back from the check.
-
-        Args:
-            steps: steps of the window before this one.
-            frequency: steps of the whole window.
-        """
-        return self.chosen is None or (frequency - steps - 1) % self.chosen == 0
-
     def end_step(self, checked: bool, rows: int, frequency: int) -> None:
-        """Note the step that ends, and choose k if enough of them were timed.
+        """Note the observed step that ends, and choose k if enough of them were timed.
 
         Args:
             checked: whether it had a check, whose own time is apart.
@@ -76,15 +67,19 @@ class Budget:
         """
         now = perf_counter()
         whole = now - self._last_end
-        self._window = [a + b for a, b in zip(self._window, (self._own, whole, 1), strict=True)]
+        self._window = self._window[0] + self._own, self._window[1] + whole
         if self.chosen is None and not checked:
             self._choose(self._own, whole - self._own, rows, frequency)
         self._last_end, self._own = now, 0.0
 
-    def spent(self) -> dict[str, float]:
-        """``overhead_ms`` a step and ``overhead_share`` of all time since the last call."""
-        (own, whole, steps), self._window = self._window, [0.0, 0.0, 0]
-        return {"overhead_ms": 1e3 * own / steps, "overhead_share": own / whole} if steps else {}
+    def spent(self, steps: int) -> dict[str, float]:
+        """``overhead_ms`` a step and ``overhead_share`` of all time since the last call.
+
+        Args:
+            steps: since then, also those that were not observed.
+        """
+        (own, whole), self._window = self._window, (0.0, 0.0)
+        return {"overhead_ms": 1e3 * own / steps, "overhead_share": own / whole} if whole else {}
 
     def _choose(self, own: float, training: float, rows: int, frequency: int) -> None:
         self._measured.append((own, training))

@@ -88,7 +88,9 @@ class Delivery:
         if packed is not None:
             vector, layout = packed
             self.transfer = self.transfer or transfer_for(vector.device, together)
-            self.transfer.send(vector, (layout, step, window.steps, window.budget.spent()))
+            self.transfer.send(
+                vector, (layout, step, window.steps, window.budget.spent(window.steps))
+            )
         window.reset()
         for name in self._unread:
             window.latents.read_by_element(name)

@@ -203,12 +203,11 @@ class PosteriorCollapseDetector(_Callback):
         if self.monitor is None or trainer.global_step == self._global_step:
             return
         self._global_step = trainer.global_step
-        report = self.monitor.step(
-            reconstruction_loss=logged_loss(trainer, outputs, self.reconstruction_key),
-            step=tracker_step(trainer),
-            beta=current_beta(trainer, self.beta),
-            batch=batch if self.probe is not None else None,
-        )
+        told: dict[str, Any] = {}
+        if self.monitor.observes:
+            told["reconstruction_loss"] = logged_loss(trainer, outputs, self.reconstruction_key)
+            told["beta"] = current_beta(trainer, self.beta)
+        report = self.monitor.step(step=tracker_step(trainer), batch=batch, **told)
         if report is not None:
             publish(trainer, report, self.name)
 

@@ -32,16 +32,14 @@ _log = logging.getLogger("collapse_logging")
 class CollapseMonitor:
     """Watches latents during training and reports, every ``check_frequency`` steps.
 
-    Call :meth:`observe` with each batch's posterior before backward, and :meth:`step` after the
-    optimiser's step; or :meth:`watch` a model once instead of observing. It never waits for the
-    device, never touches the random stream and never changes a parameter.
+    Call :meth:`observe` before backward and :meth:`step` after the optimiser; or :meth:`watch` a
+    model once. It never waits for the device, and changes no parameter, random number or mode.
 
     Args:
         writers: where reports go; a ledger and a log writer (``verbose``) are added.
         responses: called with each alert.
         rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
-        kl_threshold, var_threshold, active_units_threshold, window_size, check_frequency,
-            early_stop_patience: override the rules' own; see :class:`Rules`.
+        kl_threshold, ..., early_stop_patience: override the rules' own; see :class:`Rules`.
         optional: latents whose level is shown, but ignored by the run's and by responses.
         probe: takes the batch given to :meth:`step`, gives each sample's loss; see :class:`Probe`.
         language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
@@ -111,6 +109,11 @@ class CollapseMonitor:
         require_count("check_frequency", steps, at_least=1)
         self._window.frequency = operator.index(steps)
 
+    @property
+    def observes(self) -> bool:
+        """Whether this step is observed; else nothing that it is given is looked at."""
+        return self._window.observes
+
     def observe(
         self,
         name: str,
@@ -131,8 +134,8 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        with self._window.budget:
-            if self._window.observes:
+        if self._window.observes:
+            with self._window.budget:
                 posterior = observed(name, mean, log_variance, mask)
                 self._window.latents.observe(name, posterior, mask)
 
@@ -155,7 +158,7 @@ class CollapseMonitor:
 
     def settle(self) -> None:
         """Decide what ``watch(model)`` found, or raise; optional, between forward and backward."""
-        if self._capture is not None and self._window.observes:
+        if self._capture is not None and self.observes:
             self._capture.settle()
 
     def step(
@@ -178,26 +181,25 @@ class CollapseMonitor:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
         step = self._step + 1 if step is None else step
-        checks, rows, report = False, 0, None
+        if self._delivery.idle and not self._window.observes:
+            self._step = operator.index(step)
+            self._window.steps += 1
+            return None
         with self._window.budget as budget:
-            if self._delivery.idle and not self._window.observes:  # it is only counted
-                self._step = operator.index(step)
+            check_scalar("reconstruction_loss", reconstruction_loss)
+            check_scalar("beta", beta)
+            require_count("step", step, at_least=0)
+            self.settle()
+            ranks = self._delivery.meet(self._window, self._step)
+            self._step = operator.index(step)
+            with ranks.guarded(self._window):
                 self._window.end_step(reconstruction_loss, beta)
-            else:
-                check_scalar("reconstruction_loss", reconstruction_loss)
-                check_scalar("beta", beta)
-                require_count("step", step, at_least=0)
-                self.settle()
-                ranks = self._delivery.meet(self._window, self._step)
-                self._step = operator.index(step)
-                with ranks.guarded(self._window):
-                    self._window.end_step(reconstruction_loss, beta)
-                checks, rows = self._window.full, self._window.latents.rows
-                if checks:
-                    if self._probe and self._delivery.judge.wants_probe:
-                        self._window.probed = self._probe.ask(self._capture, batch)
-                    self._delivery.send(self._window, self._step)
-                report = self._delivery.arrived()
+            checks, rows = self._window.full, self._window.latents.rows
+            if checks:
+                if self._probe and self._delivery.judge.wants_probe:
+                    self._window.probed = self._probe.ask(self._capture, batch)
+                self._delivery.send(self._window, self._step)
+            report = self._delivery.arrived()
         budget.end_step(checks or report is not None, rows, self.check_frequency)
         return report
 

@@ -59,8 +59,9 @@ class Window:
 
     @property
     def observes(self) -> bool:
-        """Whether this step is observed."""
-        return self.budget.observes(self.steps, self.frequency)
+        """Whether this step is observed: every k-th, counted back from the check."""
+        every = self.budget.chosen
+        return every is None or (self.frequency - self.steps - 1) % every == 0
 
     @property
     def full(self) -> bool:
@@ -82,11 +83,12 @@ class Window:
     def end_step(
         self, loss: Tensor | float | None = None, beta: Tensor | float | None = None
     ) -> None:
-        """Close an optimiser step: update the sums of every latent, note the loss and beta."""
+        """Close an optimiser step; if it is observed, update all sums, note the loss and beta."""
         observed, before = self.observes, self.steps
         self.steps += 1  # first: it counts even where we fail
-        if observed:
-            self.latents.end_step()
+        if not observed:
+            return
+        self.latents.end_step()
         if loss is not None:
             device = self.latents.device or torch.device("cpu")
             self._losses.note(loss, before, self.frequency, device)

@@ -24,5 +24,5 @@ def watching_costs_nothing():
     """What it costs, and so how often steps are observed, hangs on the machine: see test_budget."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("collapse_logging.budget.SHARE", float("inf"))
-        patch.setattr("collapse_logging.budget.Budget.spent", lambda budget: {})
+        patch.setattr("collapse_logging.budget.Budget.spent", lambda budget, steps: {})
         yield

@@ -86,7 +86,7 @@ ABOUT: Mapping[str, str] = {
     "end decoder_gap_error": "",
     "measure beta": "the weight of the KL, where it was told",
     "end beta": "",
-    "measure reconstruction_loss": "mean over the steps since the last check",
+    "measure reconstruction_loss": "mean over the observed steps since the last check",
     "end reconstruction_loss": "stays or rises",
     "measure overhead_ms": "what watching took of the training thread, ms a step",
     "end overhead_ms": "says nothing",

@@ -83,7 +83,7 @@ ABOUT: Mapping[str, str] = {
     "end decoder_gap_error": "",
     "measure beta": "KL 的权重（已告知检测器时）",
     "end beta": "",
-    "measure reconstruction_loss": "重构损失：自上次检查以来各步的平均值",
+    "measure reconstruction_loss": "重构损失：自上次检查以来各观测步的平均值",
     "end reconstruction_loss": "不变或上升",
     "measure overhead_ms": "监控占用训练线程的时间，毫秒/步",
     "end overhead_ms": "与坍缩无关",
