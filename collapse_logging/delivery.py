@@ -192,12 +192,15 @@ class Delivery:
         for writer in self._writers:
             writer.flush()
         kept = [r.state_dict() for r in self._responses if isinstance(r, CheckResponse)]
-        return {"judge": self.judge.state_dict(), "responses": kept, "flying": flying}
+        unread = sorted(self._unread)
+        judge = self.judge.state_dict()
+        return {"judge": judge, "responses": kept, "flying": flying, "unread": unread}
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
         """Continue from :meth:`state_dict`, which was taken after so many training steps."""
         self.transfer, self.ranks = None, Ranks(self.ranks.across, self._strict)
         self.judge.load_state_dict(state["judge"])
+        self._unread = set(state.get("unread", ()))
         flying = state.get("flying", ())
         self._resumed = [(v, (Added.from_dict(layout), *at)) for v, layout, *at in flying]
         mine = [r for r in self._responses if isinstance(r, CheckResponse)]

@@ -149,7 +149,8 @@ class Latents:
         latents: dict[str, Any] = {name: g.units for name, g in self._latents.items()}
         for name, gathered in self._latents.items():
             if (own := gathered.statistics) is not None:
-                latents[name] = {"shape": list(own.shape), "sums": own.pack().cpu()}
+                saved = {"shape": list(own.shape), "sums": own.pack().cpu()}
+                latents[name] = {**saved, "has_new_cells": own.has_new_cells}
         return {"latents": latents, "plain": self.plain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -161,6 +162,7 @@ class Latents:
                 self._latents[name] = Gathered(saved)
             else:
                 own = Statistics.unpack(saved["sums"], Shape(*saved["shape"]))
+                own.has_new_cells = saved.get("has_new_cells", True)
                 self._latents[name] = Gathered(own.units, own)
 
     def _gathered(self, name: str, posterior: Posterior, mask: Tensor | None) -> Gathered:

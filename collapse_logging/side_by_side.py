@@ -168,14 +168,15 @@ class SideBySide:
         parts = {name: list(part) for name, part in self.parts.items()}
         table, totals = self.table.cpu().clone(), self.totals.cpu().clone()
         pending = {name: pull.cpu().clone() for name, pull in self._pending.items()}
-        return {"parts": parts, "table": table, "totals": totals, "pending": pending}
+        sums = {"table": table, "totals": totals, "pending": pending}
+        return {"parts": parts, **sums, "new": sorted(self._new)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.parts = {name: Part(*part) for name, part in state["parts"].items()}
         self.table, self.totals = state["table"].clone(), state["totals"].clone()
         self._pending = {name: pull.clone() for name, pull in state["pending"].items()}
-        self._new, self._views = set(), {}
+        self._new, self._views = set(state.get("new", ())), {}
 
     def _set_shift(self, name: str, posterior: Posterior) -> None:
         """Nothing was summed yet: shift to the means of this first batch."""

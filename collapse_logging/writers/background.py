@@ -35,6 +35,7 @@ class BackgroundWriter(Writer):
         self._thread: ThreadPoolExecutor | None = None
         self._turn: Future[None] | None = None
         self._failure: Exception | None = None
+        self._failed_at: Report | None = None
         self._failed = False  # then the next write is waited for: has it recovered?
         self._one_at_a_time = threading.Lock()
 
@@ -48,7 +49,7 @@ class BackgroundWriter(Writer):
         self._waiting.append(report)
         self._take_turn()
         if report.alerts or self._failed:
-            self._catch_up()
+            self._wait_for(report)
             self._failed = False
 
     def resume(self, step: int) -> None:
@@ -73,10 +74,15 @@ class BackgroundWriter(Writer):
         self.writer.close()
         self._raise_failure()
 
-    def _catch_up(self) -> None:
-        if self._turn is not None:
+    def _wait_for(self, report: Report) -> None:
+        """Until it was tried; an earlier one's failure, raised now, would pass for its own."""
+        while self._turn is not None:
             self._turn.result()
-        self._raise_failure()
+            if not any(waiting is report for waiting in self._waiting):
+                break
+            self._take_turn()
+        if self._failed_at is report:
+            self._raise_failure()
 
     def _take_turn(self) -> None:
         if self._turn is not None and not (self._turn.running() or self._turn.done()):
@@ -92,12 +98,13 @@ class BackgroundWriter(Writer):
         with self._one_at_a_time:
             try:
                 while self._waiting:
-                    self.writer.write(self._waiting.popleft())
+                    report = self._waiting.popleft()
+                    self.writer.write(report)
             except Exception as error:
-                self._failure = error
+                self._failure, self._failed_at = error, report
 
     def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
+        failure, self._failure, self._failed_at = self._failure, None, None
         if failure is not None:
             self._failed = True
             raise failure

@@ -15,7 +15,7 @@ import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import SummaryWriter
 
-from collapse_logging import CollapseMonitor, Level, Report
+from collapse_logging import Alert, CollapseMonitor, Level, Report
 from collapse_logging.writers import LedgerWriter, MemoryWriter, TensorBoardWriter, Writer
 from collapse_logging.writers.background import BackgroundWriter
 from collapse_logging.writers.guard import GuardedWriter
@@ -302,3 +302,29 @@ def test_a_resumed_run_replaces_its_own_curves_only(
     shown = [event.step for event in events(tmp_path).Scalars("collapse/level")]
     assert shown == ([*steps[:2], steps[-1]] if own else [*steps, steps[-1]])
     guarded.close()
+
+
+@pytest.mark.parametrize("between", [(), (3,)], ids=["next", "behind another"])
+def test_an_alert_that_waited_behind_a_failure_comes_once(between: tuple[int, ...]) -> None:
+    """A slow disk fails at the report before the alert's: the alert is written, and not again."""
+
+    class SlowAndBroken(Broken):
+        go = threading.Event()
+
+        def write(self, report: Report) -> None:
+            assert self.go.wait(60)
+            super().write(report)
+
+    disk = SlowAndBroken(2)
+    guard = GuardedWriter(BackgroundWriter(disk))
+    for step in (1, 2, *between):
+        guard.write(plain(step))
+    threading.Timer(0.05, disk.go.set).start()
+    alert = Alert(4, "z", Level.OK, Level.YELLOW)
+    guard.write(Report(4, 4, Level.YELLOW, {}, (alert,)))
+    assert disk.alerts == [alert]  # on the disk before training goes on
+    for step in range(5, 12):
+        guard.write(plain(step))
+    guard.close()
+    assert disk.alerts == [alert]
+    assert [report.step for report in disk.reports[: 2 + len(between)]] == [1, *between, 4]
