@@ -15,6 +15,9 @@ FEWEST_STEPS, FEWEST_SAMPLES = 10, 512
 """Observed steps and samples that a window keeps: growth is a t value over its steps. With so few
 no verdict of the benchmark's changed, see benchmarks/detection/results/thinned.md."""
 
+ROWS = 64
+"""Rows of a batch that are read where even so few steps cost more."""
+
 _WARM_UP, _MEASURED = 5, 20
 
 
@@ -22,13 +25,18 @@ class Budget:
     """Measures the own time on the host and chooses every which step is observed, once.
 
     Over the steps 6 to 25 every step is observed and timed. Then every k-th is, with the least k
-    that keeps the own time within :data:`SHARE` of the step and the window's floors. A check's
-    own time is not part of the choice: it comes once a window, whatever k is.
+    that keeps the own time within :data:`SHARE` of the step and the window's floors; where that is
+    not enough, :data:`ROWS` rows of each batch. A check's own time is not part of the choice: it
+    comes once a window, whatever k is.
 
     ``with budget:`` marks own time.
 
     Args:
         observe_every: k itself; None: it is chosen.
+
+    Attributes:
+        chosen: k; None: not yet.
+        rows: rows that are read at most; None: the batch's.
 
     Raises:
         TypeError, ValueError: not a count.
@@ -36,6 +44,7 @@ class Budget:
 
     def __init__(self, observe_every: int | None = None) -> None:
         self.chosen = checked_count("observe_every", observe_every)
+        self.rows: int | None = None
         self._measured: list[tuple[float, float]] = []
         self._depth = 0
         self._entered = self._own = 0.0
@@ -89,4 +98,10 @@ class Budget:
         wanted = math.ceil(median(owns) / (SHARE * median(trainings)))
         most = min(frequency // FEWEST_STEPS, frequency * rows // FEWEST_SAMPLES)
         self.chosen = max(1, min(wanted, most))
+        if (
+            self.chosen < wanted
+            and rows > ROWS
+            and frequency // self.chosen * ROWS >= FEWEST_SAMPLES
+        ):
+            self.rows = ROWS
         self._measured = []

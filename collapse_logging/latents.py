@@ -44,12 +44,13 @@ class Latents:
         max_rows: rows of a batch that are read at most; None: all.
 
     Attributes:
+        max_rows: may be changed between two steps.
         plain: sums of the latents that lie side by side.
     """
 
     def __init__(self, max_rows: int | None = None) -> None:
         self.plain = SideBySide()
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._latents: dict[str, Gathered] = {}
         self._warned: set[str] = set()
 
@@ -83,7 +84,7 @@ class Latents:
                 "monitor.observe or monitor.watch, or give the two latents different names."
             )
             return
-        observation = Observation.of(posterior, mask, self._max_rows)
+        observation = Observation.of(posterior, mask, self.max_rows)
         ready = [o for o in pending if o.gradient is not None]
         if ready or len(pending) >= _MOST_PENDING:  # micro-batches: do not pile up
             for early in self._usable(name, gathered, ready or list(pending)):

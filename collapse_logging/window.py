@@ -88,6 +88,8 @@ class Window:
         self.steps += 1  # first: it counts even where we fail
         if not observed:
             return
+        if self.budget.rows and self.latents.max_rows:  # None: the user wants all
+            self.latents.max_rows = min(self.budget.rows, self.latents.max_rows)
         self.latents.end_step()
         if loss is not None:
             device = self.latents.device or torch.device("cpu")
@@ -153,6 +155,7 @@ class Window:
             "steps": self.steps,
             "packed": self._packed,
             "observe_every": self.budget.chosen,
+            "max_rows": self.budget.rows,
             "beta": float(self._beta),
             "losses": self._losses.state(),
             **self.latents.state_dict(),
@@ -167,7 +170,7 @@ class Window:
         """
         self.steps = int(state["steps"])
         self._packed = int(state["packed"])
-        self.budget.chosen = state["observe_every"]
+        self.budget.chosen, self.budget.rows = state["observe_every"], state["max_rows"]
         if sums:
             self._beta = float(state["beta"])
             self._losses.load(state["losses"])

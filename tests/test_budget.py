@@ -87,6 +87,34 @@ def test_a_choice_is_kept(clock):
     assert chosen.chosen == 2
 
 
+@pytest.mark.parametrize(
+    ("own", "rows", "frequency", "read"),
+    [
+        (0.1, 1024, 50, None),  # every second step is enough
+        (1.0, 1024, 50, 64),
+        (1.0, 65, 50, 64),
+        (1.0, 64, 50, None),
+        (1.0, 1024, 7, None),  # 448 samples a window
+    ],
+)
+def test_few_rows_where_few_steps_are_not_enough(clock, own, rows, frequency, read):
+    """Where the floors keep the own time above the share, 64 rows of a batch are read."""
+    chosen = Budget()
+    pass_steps(chosen, clock, 40, own=own, training=10.0, rows=rows, frequency=frequency)
+    assert chosen.rows == read
+
+
+@pytest.mark.parametrize(("most", "samples_a_window"), [(1024, 64), (None, 100), (32, 32)])
+def test_the_rows_are_read(most, samples_a_window):
+    """Unless fewer are asked for, or all."""
+    monitor, memory = recorded(check_frequency=1, max_rows=most)
+    monitor._window.budget.rows = 64
+    for seed in range(3):
+        monitor.observe("z", *gaussian((100, 2), seed))
+        monitor.step()
+    assert memory.reports[-1].latents["z"].measures["samples"] == samples_a_window
+
+
 def test_slow_first_steps_and_checks_do_not_enter(clock):
     """Warm-up steps and steps with a check say nothing about an ordinary step."""
     chosen = Budget()
