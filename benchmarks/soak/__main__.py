@@ -30,7 +30,7 @@ _ROWS = {
     "windows": "windows that were reported",
     "samples": "samples in them, of the latent z",
     "alerts": "alerts in the ledger, each exactly once",
-    "failures": "failures of writers on purpose, of which the log tells",
+    "failures": "lines of the log about writers that failed on purpose",
     "points": "points that TensorBoard shows at the end, no step twice",
     "lost by unsteady": "alerts that a writer which raises never got, killed or at the end before "
     "it worked again",
