@@ -22,7 +22,16 @@ def windows_alone(monkeypatch):
 @pytest.fixture(autouse=True, scope="session")
 def watching_costs_nothing():
     """What it costs, and so how often steps are observed, hangs on the machine: see test_budget."""
+    from collapse_logging.budget import Budget
+
+    spent = Budget.spent
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("collapse_logging.budget.SHARE", float("inf"))
         patch.setattr("collapse_logging.budget.Budget.spent", lambda budget, steps: {})
-        yield
+        yield spent
+
+
+@pytest.fixture
+def cost_told(watching_costs_nothing, monkeypatch):
+    """What watching costs is told, as it is outside of tests."""
+    monkeypatch.setattr("collapse_logging.budget.Budget.spent", watching_costs_nothing)

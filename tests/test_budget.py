@@ -12,9 +12,6 @@ from .parts import VAE, gaussian, recorded, samples, train
 pytestmark = pytest.mark.usefixtures("windows_alone")
 
 
-SPENT = Budget.spent
-
-
 class Clock:
     """A clock that the test moves."""
 
@@ -26,13 +23,7 @@ class Clock:
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """What was spent is told, as it is outside of tests."""
-    monkeypatch.setattr(Budget, "spent", SPENT)
-
-
-@pytest.fixture
-def clock(monkeypatch, told):
+def clock(monkeypatch, cost_told):
     """The budget's clock, and its real share."""
     clock = Clock()
     monkeypatch.setattr(budget, "perf_counter", clock)
@@ -140,7 +131,7 @@ def test_what_was_spent_is_told(clock):
     assert chosen.spent(20) == pytest.approx({"overhead_ms": 0.2, "overhead_share": 0.2})
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("cost_told")
 def test_reports_tell_it():
     """Each report has the two measures, and the share is one."""
     monitor, memory = recorded(check_frequency=2)

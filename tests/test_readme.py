@@ -82,6 +82,7 @@ def test_bash_line_names_what_exists(line: str) -> None:
         assert extra in setup["options.extras_require"]
 
 
+@pytest.mark.usefixtures("cost_told")
 def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
     """Each measure, histogram, picture and text that the README names is in the event file."""
     from collapse_logging.rules import Rules

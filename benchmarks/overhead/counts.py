@@ -71,6 +71,7 @@ def live_bytes() -> int:
     gc.collect()
     # exactly these: what a compiler keeps to reason with has no memory
     tensors = [thing for thing in gc.get_objects() if type(thing) in (Tensor, Parameter)]
+    tensors = [tensor for tensor in tensors if tensor.layout is torch.strided]
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
 
