@@ -189,7 +189,7 @@ class Delivery:
             flying = [(v, at[0].to_dict(), *at[1:]) for v, at in self.transfer.peek()]
         else:
             self.arrived(wait=True)
-        for writer in self._writers:
+        for writer in self._writers if self.report else ():
             writer.flush()
         kept = [r.state_dict() for r in self._responses if isinstance(r, CheckResponse)]
         unread = sorted(self._unread)
@@ -206,7 +206,7 @@ class Delivery:
         mine = [r for r in self._responses if isinstance(r, CheckResponse)]
         for response, saved in zip(mine, state.get("responses", ()), strict=False):
             response.load_state_dict(saved)
-        for writer in self._writers:
+        for writer in self._writers if step else ():  # else it is a fresh start, and voids nothing
             writer.resume(step)
 
     def _forked(self) -> bool:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from collapse_logging import CollapseMonitor
+from collapse_logging.writers import MemoryWriter, TensorBoardWriter
 
+from .lightning.readers import events
 from .parts import gaussian, pulled_step, recorded, samples, warnings_in
 from .test_transfer import LateTransfer
 
@@ -214,3 +216,29 @@ def test_a_trial_run_without_data_has_a_state():
     resumed.load_state_dict(saved_and_loaded(monitor.state_dict()))
     drive(resumed, 1, 5)
     assert memory.reports[0].steps == 5
+
+
+@pytest.mark.parametrize("state", [{"version": 99}, "at the start"])
+def test_a_fresh_start_voids_no_curve(tmp_path, state):
+    """A state that cannot be read, or that has nothing in it, hides nothing in TensorBoard."""
+    first = CollapseMonitor([TensorBoardWriter(tmp_path)], check_frequency=FREQUENCY, verbose=False)
+    state = first.state_dict() if state == "at the start" else state
+    drive(first, 0, 10)
+    first.close()
+    (earlier,) = tmp_path.glob("events*")  # files of one second are read in any order
+    earlier.rename(tmp_path / "events.out.tfevents.0000000001.earlier")
+    again = CollapseMonitor([TensorBoardWriter(tmp_path)], check_frequency=FREQUENCY, verbose=False)
+    again.load_state_dict(state)
+    again.close()
+    assert [event.step for event in events(tmp_path).Scalars("collapse/level")] == [5, 10]
+
+
+def test_a_monitor_that_is_made_calls_no_writer():
+    """Not before the first report, and no earlier at a checkpoint."""
+
+    class Untouched(MemoryWriter):
+        def flush(self):
+            raise AssertionError("nothing was written yet")
+
+    monitor = CollapseMonitor([Untouched()], verbose=False, strict=True)
+    monitor.state_dict()
