@@ -79,8 +79,9 @@ class Hook:
         self._handle = module.register_forward_hook(self)
         # around a compiled module hooks run as ever, and neither they nor what they call is traced
         self._run = torch.compiler.disable(self._pass_on)  # type: ignore[no-untyped-call]
-        skip_code = torch._dynamo.eval_frame.skip_code
-        skip_code(Hook.__call__.__code__)
+        skip_code = getattr(torch._dynamo.eval_frame, "skip_code", None)  # not public
+        if skip_code is not None:
+            skip_code(Hook.__call__.__code__)
 
     def __call__(self, module: nn.Module, inputs: object, output: object) -> object:
         """Pass a training output on; gives another output where it is probed or compiled."""

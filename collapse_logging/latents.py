@@ -197,8 +197,9 @@ class Latents:
 
     def _plain_may_be_on(self, device: torch.device) -> bool:
         """Whether the plain latents are there, or may be moved: none waits on another device."""
-        waiting = any(g.pending for g in self._latents.values() if g.statistics is None)
-        return self.plain.device == device or not waiting
+        if self.plain.device == device:
+            return True
+        return not any(g.pending for g in self._latents.values() if g.statistics is None)
 
     def _usable(self, name: str, gathered: Gathered, ready: list[Observation]) -> list[Observation]:
         """Take these off the pending ones; without the empty and the changed."""
