@@ -113,7 +113,12 @@ class Ranks:
             if self._strict:
                 raise
             self._fault = True
-            self._tell("watching failed on rank %d; training goes on.", self._rank, traceback=True)
+            self._tell(
+                "watching failed on rank %d; what it gathered since the last check is dropped, and "
+                "training goes on. The error below is ours, please report it.",
+                self._rank,
+                traceback=True,
+            )
             if window is not None:
                 window.forget()
 
