@@ -34,6 +34,13 @@ class VAE(nn.Module):
         return self.decoder(sampled(mean, log_variance)), mean, log_variance
 
 
+class CalledTwice(VAE):
+    """Its encoder is called twice in a forward."""
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x)[0] - self.encoder(-x)[0])
+
+
 class Twin(nn.Module):
     """Two encoders, and a decoder that reads both."""
 

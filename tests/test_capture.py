@@ -11,7 +11,19 @@ from torch import nn
 from torch.distributions import Normal
 from torch.utils.checkpoint import checkpoint
 
-from .parts import VAE, Encoder, Twin, losses, recorded, sampled, samples, steps, train, warnings_in
+from .parts import (
+    VAE,
+    CalledTwice,
+    Encoder,
+    Twin,
+    losses,
+    recorded,
+    sampled,
+    samples,
+    steps,
+    train,
+    warnings_in,
+)
 
 pytestmark = pytest.mark.usefixtures("windows_alone")
 
@@ -298,13 +310,8 @@ def test_a_shallow_copy_does_not_count():
 
 def test_a_module_that_is_shared_and_called_twice():
     """Two calls in a step are both counted."""
-
-    class Shared(VAE):
-        def forward(self, x):
-            return self.decoder(self.encoder(x)[0] - self.encoder(-x)[0])
-
     monitor, memory = recorded(check_frequency=2)
-    model = Shared()
+    model = CalledTwice()
     monitor.watch(model, "encoder")
     steps(model, monitor, 2)
     assert samples(memory, "encoder") == 16

@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
 
-from .parts import VAE, Encoder, recorded, sampled, samples, steps, warnings_in
+from .parts import VAE, CalledTwice, Encoder, recorded, sampled, samples, steps, warnings_in
 from .test_capture import CheckpointedVAE, ListVAE
 
 pytestmark = [
@@ -260,13 +260,8 @@ def test_micro_batches_and_several_forwards():
 
 def test_an_encoder_that_is_called_twice_in_a_graph():
     """Two calls in one graph are both counted, as they are in eager mode."""
-
-    class Shared(VAE):
-        def forward(self, x):
-            return self.decoder(self.encoder(x)[0] - self.encoder(-x)[0])
-
     monitor, memory = recorded(check_frequency=2)
-    model = Shared()
+    model = CalledTwice()
     monitor.watch(model, "encoder")
     steps(torch.compile(model, backend="aot_eager", fullgraph=True), monitor, 2)
     assert samples(memory, "encoder") == 16

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 
 HOSTILE = [
     "../../escaped",
-    "/tmp/escaped",
+    "/escaped",
     "..\\..\\escaped",
     "C:\\escaped",
     "a/../../../escaped",
@@ -70,6 +70,7 @@ def test_a_latents_name_makes_no_file(tmp_path: Path) -> None:
     assert made[0] == made[1]
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
     assert not list(tmp_path.parent.glob("*escaped*"))
+    assert not Path("/escaped").exists()
 
 
 def test_a_runs_name_makes_a_file_in_the_folder_that_was_asked_for(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from collapse_logging.report import Level
 from collapse_logging.terminal import columns
 from collapse_logging.words import EN, ZH, word
 
+from .terminal import lines_of, on_a_terminal
 from .test_report import Page
 
 ENGLISH = [phrase for phrase in EN.values() if re.fullmatch(r"[a-zA-Z,.]+( [a-zA-Z,.]+)+", phrase)]
@@ -111,30 +111,11 @@ def test_a_terminal_of_gbk_is_spoken_to(sweep: Path) -> None:
 def test_a_narrow_terminal_wraps_between_letters(sweep: Path) -> None:
     """On 50 columns no line is longer, and nothing is lost."""
     arguments = ["check", str(sweep / "a_collapsed"), "--language", "zh"]
-    lines = on_a_terminal(*arguments, width=50)
+    _, screen = on_a_terminal(*arguments, width=50)
+    lines = lines_of(screen)
     assert max(map(columns, lines)) <= 50
     whole = run(*arguments, PYTHONUTF8="1").stdout.decode()
     assert "".join("".join(lines).split()) == "".join(whole.split())
-
-
-def on_a_terminal(*arguments: str, width: int) -> list[str]:
-    """The lines that a command writes to a terminal, without its control sequences."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(width), "LINES": "40", "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "collapse_logging", *arguments]
-    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    with subprocess.Popen(command, env=environment, **streams) as process:  # type: ignore[call-overload]
-        os.close(theirs)
-        screen = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                screen += chunk
-        except OSError:  # the other end was closed
-            pass
-        process.wait(60)
-    os.close(ours)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
-    return [line for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 def test_the_doctor_speaks_chinese(
@@ -221,7 +202,8 @@ def test_the_demo_fits_on_a_chinese_terminal(tmp_path: Path) -> None:
     pytest.importorskip("rich")
     pytest.importorskip("sklearn")
     out = str(tmp_path / "demo")
-    lines = on_a_terminal("demo", "--steps", "150", "--out", out, "--language", "zh", width=80)
+    demo = ("demo", "--steps", "150", "--out", out, "--language", "zh")
+    lines = lines_of(on_a_terminal(*demo, width=80)[1])
     states = [line for line in lines if re.match("[🟢🟡🟠🔴] [正黄橙红]", line.strip())]
     assert len(states) >= 4
     assert max(map(columns, states)) <= 80

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -16,6 +14,8 @@ import pytest
 from collapse_logging.cli import main
 from collapse_logging.writers.ledger import LEDGER_NAME
 from tests.recorded import collapsed
+
+from .terminal import on_a_terminal
 
 COMMAND = [sys.executable, "-m", "collapse_logging", "check", "--watch", "--interval", "0.1"]
 
@@ -87,25 +87,9 @@ def test_a_terminal_gets_a_table_that_fits(sweep: Path) -> None:
     pytest.importorskip("rich")
     long = sweep / ("long_" * 20) / "the_end"
     collapsed(long)
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "60", "LINES": "30", "TERM": "xterm-256color"}
-    with subprocess.Popen(
-        [*COMMAND, str(sweep), "--timeout", "0.2"],
-        stdout=theirs,
-        stderr=theirs,
-        stdin=theirs,
-        env=environment,
-    ) as watching:
-        os.close(theirs)
-        screen = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                screen += chunk
-        except OSError:  # the other end was closed
-            pass
-        assert watching.wait(timeout=60) == 1
-    os.close(ours)
-    shown = screen.decode()
+    watching = ("check", "--watch", "--interval", "0.1", str(sweep), "--timeout", "0.2")
+    code, shown = on_a_terminal(*watching, width=60)
+    assert code == 1
     assert "\x1b[" in shown
     row = next(line for line in shown.splitlines() if "the_end" in line)
     assert "…" in row
