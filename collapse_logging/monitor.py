@@ -44,7 +44,7 @@ class CollapseMonitor:
         probe: takes the batch given to :meth:`step`, gives each sample's loss; see :class:`Probe`.
         language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
         observe_every: every which step is observed; None: as :class:`~.budget.Budget` chooses.
-        max_rows: rows of a batch that are read at most, the first ones; None: all.
+        max_rows: rows of a batch that are read at most, or fewer as the budget needs; None: all.
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
