@@ -85,13 +85,12 @@ class CollapseMonitor:
             "early_stop_patience": early_stop_patience,
         }
         self.rules = resolve_rules(rules, overrides)
-        judge = Judge(self.rules, optional, language)
-        kept = complete(writers, log_dir, verbose)
-        self._delivery = Delivery(judge, kept, responses, strict, across_ranks)
+        judge, writers = Judge(self.rules, optional, language), complete(writers, log_dir, verbose)
+        self._delivery = Delivery(judge, writers, responses, strict, across_ranks)
         self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
-        self._step = 0
+        self._step = self._skips = 0
         self._afresh = self.state_dict()
 
     @property
@@ -107,11 +106,11 @@ class CollapseMonitor:
     @check_frequency.setter
     def check_frequency(self, steps: int) -> None:
         require_count("check_frequency", steps, at_least=1)
-        self._window.frequency = operator.index(steps)
+        self._window.frequency, self._skips = operator.index(steps), 0
 
     @property
     def observes(self) -> bool:
-        """Whether this step is observed; else nothing that it is given is looked at."""
+        """Whether this step is observed; else nothing of it is looked at."""
         return self._window.observes
 
     def observe(
@@ -134,7 +133,7 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        if self._window.observes:
+        if not self._skips and self._window.observes:
             with self._window.budget:
                 posterior = observed(name, mean, log_variance, mask)
                 self._window.latents.observe(name, posterior, mask)
@@ -149,8 +148,7 @@ class CollapseMonitor:
         Raises:
             ValueError: a path that no module has, with the candidates.
         """
-        before = self._capture
-        window = self._window
+        before, window = self._capture, self._window
         self._capture = Capture(model, latents, window.take, window.grow, lambda: window.observes)
         if before is not None:
             before.remove()
@@ -180,12 +178,13 @@ class CollapseMonitor:
         Raises:
             TypeError, ValueError: a loss that is not a scalar, a step that is not a count.
         """
-        step = self._step + 1 if step is None else step
-        if self._delivery.idle and not self._window.observes:
-            self._step = operator.index(step)
+        if self._skips:  # this is most steps, and all that they cost
+            self._skips -= 1
             self._window.steps += 1
+            self._step = self._step + 1 if step is None else operator.index(step)
             return None
         with self._window.budget as budget:
+            step = self._step + 1 if step is None else step
             check_scalar("reconstruction_loss", reconstruction_loss)
             check_scalar("beta", beta)
             require_count("step", step, at_least=0)
@@ -201,6 +200,7 @@ class CollapseMonitor:
                 self._delivery.send(self._window, self._step)
             report = self._delivery.arrived()
         budget.end_step(checks or report is not None, rows, self.check_frequency)
+        self._skips = self._window.unobserved if self._delivery.idle else 0
         return report
 
     def flush(self) -> Report | None:
@@ -241,7 +241,7 @@ class CollapseMonitor:
             try:
                 if saved["version"] != _STATE_VERSION:
                     raise ValueError(f"expected version {_STATE_VERSION}, got another version.")
-                self._step = int(saved["step"])
+                self._step, self._skips = int(saved["step"]), 0
                 self._window.load_state_dict(saved["window"], saved["rank"] == world()[0])
                 self._delivery.load_state_dict(saved, self._step)
                 return

@@ -60,8 +60,12 @@ class Window:
     @property
     def observes(self) -> bool:
         """Whether this step is observed: every k-th, counted back from the check."""
-        every = self.budget.chosen
-        return every is None or (self.frequency - self.steps - 1) % every == 0
+        return self.unobserved == 0
+
+    @property
+    def unobserved(self) -> int:
+        """How many steps there are until the next that is observed."""
+        return (self.frequency - self.steps - 1) % (self.budget.chosen or 1)
 
     @property
     def full(self) -> bool:

@@ -1,5 +1,7 @@
 """How often a step is observed, chosen from what watching costs."""
 
+import sys
+
 import pytest
 
 from collapse_logging import CollapseMonitor, budget, capture
@@ -154,6 +156,33 @@ def test_every_kth_step_is_observed():
         monitor.step(reconstruction_loss=float(step))
     assert samples(memory) == 16
     assert [r.measures["reconstruction_loss"] for r in memory.reports] == [7.5, 17.5]
+
+
+def test_a_step_between_calls_nothing():
+    """Most steps are such; on a cold cache each further call would be felt."""
+    monitor, _ = recorded(check_frequency=10, observe_every=10)
+    posterior = gaussian((4, 2))
+    calls = []
+    for _ in range(25):
+        called = []
+        sys.setprofile(lambda frame, event, _, called=called: called.append(event))
+        monitor.observe("z", *posterior)
+        monitor.step(reconstruction_loss=1.0)
+        sys.setprofile(None)
+        calls.append(called.count("call"))
+    assert set(calls[10:19] + calls[20:]) == {2}  # observe and step themselves
+    assert min(calls[9], calls[19]) > 2
+
+
+def test_a_new_check_frequency_counts_at_once():
+    """Also where the next steps were known to need nothing."""
+    monitor, memory = recorded(check_frequency=10, observe_every=10)
+    for step in range(1, 31):
+        if step == 14:
+            monitor.check_frequency = 5
+        monitor.observe("z", *gaussian((4, 2), step))
+        monitor.step()
+    assert [report.step for report in memory.reports] == [10, 15, 20, 25, 30]
 
 
 def test_a_model_is_looked_at_in_observed_steps_only(monkeypatch):
