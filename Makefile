@@ -10,7 +10,7 @@ demo: $(READY)
 	@$(BIN)/collapse-logging demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(READY)
 	@$(BIN)/ruff check .

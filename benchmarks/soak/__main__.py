@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0, help="of the first trial")
     parser.add_argument("--steps", type=int, default=Schedule(0).steps, help="of each training")
+    parser.add_argument("--table", type=Path, default=RESULTS, help="where the table goes")
     given = parser.parse_args()
     torch.set_num_threads(1)
     context = multiprocessing.get_context("forkserver")
@@ -65,7 +66,7 @@ def main() -> int:
     command = f"python -m benchmarks.soak --minutes {given.minutes:g} --seed {given.seed}"
     text = table(about, minutes, f"{command} --steps {given.steps}", outcomes, broken)
     print(text)
-    RESULTS.write_text(text)
+    given.table.write_text(text)
     return 1 if broken else 0
 
 
