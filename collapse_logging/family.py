@@ -68,8 +68,8 @@ class Family(ABC):
 
     @classmethod
     def enough(cls, rows: int) -> int:
-        """Samples that a check needs; windows of fewer are merged with the last ones."""
-        return 32
+        """Samples without which measures mislead; smaller windows are merged with the last ones."""
+        return 0
 
     @property
     def parameter(self) -> Tensor | None:
@@ -104,9 +104,13 @@ class Family(ABC):
         """The same with every tensor changed."""
         return dataclasses.replace(self, **{n: change(v) for n, v in self._tensor_fields()})
 
+    def first(self: _Same, rows: int) -> _Same:
+        """The first rows, detached."""
+        return self.mapped(lambda tensor: tensor.detach()[:rows])
+
     def empty(self: _Same) -> _Same:
         """The same without a sample."""
-        return self.mapped(lambda tensor: tensor.detach()[:0])
+        return self.first(0)
 
     def total(self, mask: Tensor | None) -> Tensor:
         """Count, what could not be read, and the sums, ``[2 + rows, positions, units]``.
@@ -136,7 +140,8 @@ def name_of(family: type[Family]) -> str:
 
 def family_named(name: str) -> type[Family] | None:
     """The family of that name among those that were imported; nothing is imported here."""
-    waiting, found = [Family], None
+    waiting: list[type[Family]] = Family.__subclasses__()
+    found = None
     while waiting:
         family = waiting.pop()
         waiting += family.__subclasses__()

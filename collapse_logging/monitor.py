@@ -14,9 +14,11 @@ from torch.distributions import Distribution
 from .arguments import require_count
 from .capture import Capture, Latents
 from .delivery import Delivery
+from .family import Family
 from .handshake import world
 from .losses import check_scalar
 from .posterior import observed
+from .priors import PriorLike
 from .probe import Loss, Probe
 from .report import Report
 from .responses import Response
@@ -32,8 +34,8 @@ _log = logging.getLogger("collapse_logging")
 class CollapseMonitor:
     """Watches latents during training and reports, every ``check_frequency`` steps.
 
-    Call :meth:`observe` before backward and :meth:`step` after the optimiser; or :meth:`watch` a
-    model once. It never waits for the device, and changes no parameter, random number or mode.
+    :meth:`observe` before backward and :meth:`step` after the optimiser, or :meth:`watch` a model
+    once. It never waits for the device, and changes no parameter, random number or mode.
 
     Args:
         writers: where reports go; a ledger and a log writer (``verbose``) are added.
@@ -44,7 +46,7 @@ class CollapseMonitor:
         probe: takes the batch given to :meth:`step`, gives each sample's loss; see :class:`Probe`.
         language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
         observe_every: every which step is observed; None: as :class:`~.budget.Budget` chooses.
-        max_rows: rows of a batch that are read at most, or fewer as the budget needs; None: all.
+        max_rows: rows of a batch that are read at most (the budget may need fewer); None: all.
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
@@ -116,18 +118,20 @@ class CollapseMonitor:
     def observe(
         self,
         name: str,
-        mean: Tensor | Distribution,
+        mean: Tensor | Distribution | Family,
         log_variance: Tensor | None = None,
         *,
+        prior: PriorLike = None,
         mask: Tensor | None = None,
     ) -> None:
         """Take one batch's posterior of one latent; call it in the training step, before backward.
 
         Args:
             name: the latent's name, e.g. ``"z"``; it appears in the tags.
-            mean: ``[batch, units]``, ``[batch, positions, units]`` or ``[batch, channels,
-                height, width]``; or a ``Normal`` or ``Independent(Normal)`` distribution.
+            mean: ``[batch, units]``, ``[batch, positions, units]`` or ``[batch, channels, height,
+                width]``; or a Normal, categorical or Bernoulli distribution; or a :class:`Family`.
             log_variance: ln sigma^2, the same shape.
+            prior: as the posterior, for all samples or for each; None: N(0, 1), or uniform.
             mask: True where a sample is real, ``[batch]`` or ``[batch, positions]``.
 
         Raises:
@@ -135,7 +139,7 @@ class CollapseMonitor:
         """
         if not self._skips and self._window.observes:
             with self._window.budget:
-                posterior = observed(name, mean, log_variance, mask)
+                posterior = observed(name, mean, log_variance, mask, prior)
                 self._window.latents.observe(name, posterior, mask)
 
     def watch(self, model: nn.Module, latents: Latents = None) -> CollapseMonitor:

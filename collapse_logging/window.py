@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .arguments import checked_count
 from .budget import Budget
+from .family import Family
 from .latents import Gathered, Latents
 from .losses import Losses, of_32_bits
 from .pairs import mutual_information
@@ -72,7 +73,7 @@ class Window:
         """Whether it has the steps of a check."""
         return self.steps >= self.frequency
 
-    def take(self, name: str, posterior: Posterior) -> None:
+    def take(self, name: str, posterior: Posterior | Family) -> None:
         """What a hook saw of a batch."""
         with self.budget:
             if self.observes:
@@ -186,7 +187,7 @@ class Window:
 
     def _mutual_information(self, gathered: Gathered, unknown: Tensor) -> Tensor:
         last = gathered.last
-        if last is None or last.mean.shape[0] < 2:
+        if not isinstance(last, Posterior) or last.mean.shape[0] < 2:
             return unknown
         device = last.mean.device
         if self._generator is None or self._generator.device != device:

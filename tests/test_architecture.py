@@ -13,10 +13,12 @@ PACKAGE = Path(collapse_logging.__file__).parent
 
 FLOORS = (
     {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook", "budget"}
-    | {"terminal", "files", "outputs", "paths", "traced", "handshake"},
+    | {"terminal", "files", "outputs", "paths", "traced", "handshake", "priors"}
+    | {"family", "families"},
     {"statistics", "cells", "measures", "pairs", "snapshot", "losses", "observation"}
-    | {"shifts", "plain", "batch_sums", "side_by_side", "latents"},
-    {"rules", "levels", "alerts", "writers"},
+    | {"shifts", "plain", "batch_sums", "side_by_side", "latents", "sums", "taken"}
+    | {"family_statistics", "family_measures"},
+    {"rules", "limits", "levels", "alerts", "writers"},
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"}
     | {"ranks", "pooled"},
     {"monitor"},

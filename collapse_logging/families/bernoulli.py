@@ -50,7 +50,7 @@ class Bernoulli(Family):
 
     @classmethod
     def capacity(cls, rows: int) -> float:
-        """ln 2."""
+        """A bit, ln 2."""
         return math.log(2.0)
 
     def summands(self) -> Tensor:

@@ -54,7 +54,7 @@ class Categorical(Family):
 
     @classmethod
     def capacity(cls, rows: int) -> float:
-        """ln classes."""
+        """The logarithm of the classes."""
         return math.log(rows - 2)
 
     def summands(self) -> Tensor:

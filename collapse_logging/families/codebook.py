@@ -52,7 +52,7 @@ class Codebook(Family):
 
     @classmethod
     def capacity(cls, rows: int) -> float:
-        """ln size."""
+        """The logarithm of the size."""
         return math.log(rows - 1)
 
     @classmethod

@@ -11,9 +11,7 @@ from .bernoulli import Bernoulli
 from .categorical import Categorical
 
 
-def family_of(
-    distribution: Distribution, prior: Distribution | None = None, latent: str = "z"
-) -> Family | None:
+def family_of(distribution: Distribution, prior: object = None, latent: str = "z") -> Family | None:
     """The family of a discrete distribution; None: it is none that is known here.
 
     Known are ``Categorical``, ``OneHotCategorical`` with its straight-through and relaxed kin,
@@ -73,7 +71,7 @@ def _check_shape(kind: type[Family], tensor: Tensor, latent: str) -> None:
 
 
 def _prior(
-    kind: type[Categorical] | type[Bernoulli], prior: Distribution, tensor: Tensor, latent: str
+    kind: type[Categorical] | type[Bernoulli], prior: object, tensor: Tensor, latent: str
 ) -> Tensor:
     """The prior's logits, as large as the posterior's parameters."""
     natural = _natural(prior) if isinstance(prior, Distribution) else None
