@@ -188,6 +188,16 @@ _LIMITS = (
     "growth_limit",
 )
 
+OVERRIDES = (
+    "kl_threshold",
+    "var_threshold",
+    "active_units_threshold",
+    "window_size",
+    "check_frequency",
+    "early_stop_patience",
+)
+"""What monitor and callback take as arguments of their own, in this order."""
+
 PRESETS = {
     "default": Rules(),
     "fast": Rules(

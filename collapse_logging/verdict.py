@@ -17,6 +17,7 @@ from .arguments import checked_list
 from .family_statistics import unpacked
 from .levels import Standing
 from .limits import Limits, limits_of
+from .own_measures import OwnMeasures
 from .report import Alert, Indicator, LatentReport, Level, Report
 from .rows import Shape
 from .rules import Rules
@@ -51,13 +52,18 @@ class Judge:
         rules: limits and counts.
         optional: latents whose level the run's level ignores.
         language: of the alerts; None: the environment's.
+        own: the user's own measures.
 
     Raises:
         TypeError, ValueError: ``optional`` is no list of names, the language is not known.
     """
 
     def __init__(
-        self, rules: Rules, optional: Sequence[str] = (), language: str | None = None
+        self,
+        rules: Rules,
+        optional: Sequence[str] = (),
+        language: str | None = None,
+        own: OwnMeasures | None = None,
     ) -> None:
         self.rules = rules
         if rules.literal:
@@ -66,6 +72,7 @@ class Judge:
             checked_list(optional, "optional", lambda name: isinstance(name, str))
         )
         self.language = known_language(language)
+        self._own = own or OwnMeasures()
         self.checks = 0
         self.last_healthy_step: int | None = None
         self._healthy_beta = math.nan
@@ -177,7 +184,7 @@ class Judge:
         beta: float,
     ) -> LatentReport:
         taken = self._merged(name, seen.statistics, window)
-        values, per_unit = taken.scalars, taken.per_unit
+        values, per_unit = taken.scalars, dict(taken.per_unit)
         if "information" in values:
             values |= {key: v for key, v in seen.extras.items() if math.isfinite(v)}
         standing = self._standings.get(name, Standing())
@@ -187,6 +194,9 @@ class Judge:
             raised = self.rules.indicators(values, per_unit, size, trend, limits.little)
             indicators = raised if standing.checks >= self.rules.skip_checks else ()
             standing = standing.after(self.rules, values, raised, size, step, beta, limits)
+        if "information" in values:
+            scalars, vectors = self._own.of(name, taken.read, seen.statistics.units)
+            values, per_unit = scalars | values, vectors | per_unit
         self._standings[name] = standing
         return LatentReport(standing.level, values, per_unit, indicators)
 
