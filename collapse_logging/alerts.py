@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .family_measures import INFORMATIVE_NATS
 from .forecast import forecast
-from .levels import DEAD, Standing
+from .levels import Standing
+from .limits import Limits
 from .measures import INFORMATIVE_FRACTION
 from .messages import advice
 from .report import Alert, LatentReport, Level
@@ -38,7 +41,7 @@ def level_alert(
     previous: Level,
     standing: Standing,
     scene: Scene,
-    limit: float,
+    limits: Limits,
 ) -> Alert:
     """The alert of a latent whose level has changed.
 
@@ -48,13 +51,14 @@ def level_alert(
         previous: its level before.
         standing: its standing after the check.
         scene: the run.
-        limit: nats below which information is small.
+        limits: nats below which information is little, and as good as none.
     """
     worse = latent.level > previous
     shown = latent.indicators if latent.level else ()
     risen = scene.beta > scene.healthy_beta  # NaN is never greater
     betas = (scene.beta, scene.healthy_beta) if risen else None
-    below = limit if latent.measures.get("information", 0.0) > limit else DEAD * limit
+    fallen = latent.measures.get("information", 0.0) <= limits.little
+    below = limits.dead if fallen else limits.little
     return Alert(
         scene.step,
         name,
@@ -65,7 +69,7 @@ def level_alert(
         advice(latent.level, shown, scene.language, betas),
         since=standing.since if worse else None,
         units=silent_units(latent) if worse else (),
-        unit_count=len(latent.per_unit["mean_variance"]),
+        unit_count=len(next(iter(latent.per_unit.values()))),
         forecast=forecast(standing.history, below) if worse else None,
         probed="decoder_gap" in latent.measures,
         language=scene.language,
@@ -92,5 +96,11 @@ def explosion_alert(name: str, latent: LatentReport, scene: Scene) -> Alert | No
 
 def silent_units(latent: LatentReport) -> tuple[int, ...]:
     """Units that carry nothing: a signal fraction of at most 0.05 (see ``informative_units``)."""
+    if "mean_variance" not in latent.per_unit:
+        return _indices(~(latent.per_unit["information"] > INFORMATIVE_NATS))
     signal, variance = latent.per_unit["mean_variance"], latent.per_unit["posterior_variance"]
-    return tuple(np.flatnonzero(~(signal > INFORMATIVE_FRACTION * (signal + variance))).tolist())
+    return _indices(~(signal > INFORMATIVE_FRACTION * (signal + variance)))
+
+
+def _indices(silent: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(silent).tolist())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .report import Vector
 from .rows import GrowthRow, Row
-from .statistics import Statistics
+from .sums import Sums
 
 _Value = TypeVar("_Value")
 
@@ -40,7 +40,7 @@ class Reading:
     )
 
 
-Source = Statistics | Reading
+Source = Sums | Reading
 """What a measure is taken of."""
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .family import Family
+from .family_statistics import FamilyStatistics, changed, emptied, room_for, unpacked
 from .observation import Observation
 from .posterior import Posterior
 from .rows import Shape
@@ -32,9 +34,9 @@ class Gathered:
     """
 
     units: int
-    statistics: Statistics | None = None
+    statistics: Statistics | FamilyStatistics | None = None
     pending: list[Observation] = field(default_factory=list)
-    last: Posterior | None = None
+    last: Posterior | Family | None = None
 
 
 class Latents:
@@ -63,22 +65,22 @@ class Latents:
     def rows(self) -> int:
         """Rows of the largest batch of the step that ended last."""
         last = (gathered.last for gathered in self._latents.values())
-        return max((posterior.mean.shape[0] for posterior in last if posterior), default=0)
+        return max((batch.tensors[0].shape[0] for batch in last if batch), default=0)
 
     def __iter__(self) -> Iterator[tuple[str, Gathered]]:
         """Names and latents, in the order in which they were first observed."""
         return iter(self._latents.items())
 
-    def statistics(self, name: str) -> Statistics:
+    def statistics(self, name: str) -> Statistics | FamilyStatistics:
         """A latent's sums in this window."""
         own = self._latents[name].statistics
         return self.plain.statistics(name) if own is None else own
 
-    def observe(self, name: str, posterior: Posterior, mask: Tensor | None = None) -> None:
+    def observe(self, name: str, posterior: Posterior | Family, mask: Tensor | None = None) -> None:
         """Keep a handle on one batch and ask autograd for the gradient of its mean."""
         gathered = self._gathered(name, posterior, mask)
         pending = gathered.pending
-        if any(o.source() is posterior.mean for o in pending):
+        if any(o.source() is posterior.tensors[0] for o in pending):
             self._warn(
                 f"latent {name!r} was observed twice in one step and counts once. Leave out "
                 "monitor.observe or monitor.watch, or give the two latents different names."
@@ -139,9 +141,7 @@ class Latents:
         for name, gathered in self._latents.items():
             own, shape = gathered.statistics, shapes.get(name)
             if own is not None and shape is not None and shape.stride > own.stride:
-                gathered.statistics = Statistics(1, own.units, own.device)
-                gathered.statistics.stride = shape.stride
-                gathered.statistics.all_positions = shape.all_positions
+                gathered.statistics = emptied(own, shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Sums as plain values and tensors; a trial run without data has none."""
@@ -162,20 +162,21 @@ class Latents:
             if isinstance(saved, int):
                 self._latents[name] = Gathered(saved)
             else:
-                own = Statistics.unpack(saved["sums"], Shape(*saved["shape"]))
+                own = unpacked(saved["sums"], Shape(*saved["shape"]))
                 own.has_new_cells = saved.get("has_new_cells", True)
                 self._latents[name] = Gathered(own.units, own)
 
-    def _gathered(self, name: str, posterior: Posterior, mask: Tensor | None) -> Gathered:
-        positions, units = posterior.positions_and_units
-        device, plain = posterior.mean.device, posterior.mean.ndim == 2 and mask is None
+    def _gathered(self, name: str, posterior: Posterior | Family, mask: Tensor | None) -> Gathered:
+        units, tensor = posterior.positions_and_units[1], posterior.tensors[0]
+        plain = isinstance(posterior, Posterior) and tensor.ndim == 2 and mask is None
+        device = tensor.device
         if device.type != "meta" and self.device is not None and self.device.type == "meta":
             self.forget()  # a trial run without data
         gathered = self._latents.get(name)
-        if gathered is not None and gathered.units != units:
+        if gathered and (how := changed(gathered.units, gathered.statistics, posterior)):
             self._warn(
-                f"latent {name!r} had {gathered.units} units and now has {units}; "
-                "its window starts again. Give the two latents different names."
+                f"latent {name!r} {how}; its window starts again. Give the two latents different "
+                "names."
             )
             self.read_by_element(name)  # so that it leaves the others
             gathered = None
@@ -184,7 +185,7 @@ class Latents:
             if plain and self._plain_may_be_on(device):
                 self.plain.add(name, units, device)
             else:
-                gathered.statistics = Statistics(positions, units, device)
+                gathered.statistics = room_for(posterior)
         if gathered.statistics is None and not (plain and self._plain_may_be_on(device)):
             self.read_by_element(name)
         if self._device_of(gathered) != device:
@@ -212,31 +213,29 @@ class Latents:
                     f"latent {name!r} was changed in place after it was observed; this batch is "
                     "left out. Observe it after the change, or observe a clone."
                 )
-            elif observation.posterior.mean.shape[0]:
+            elif observation.rows:
                 usable.append(observation)
         return usable
 
     def _absorb(self, name: str, gathered: Gathered, observation: Observation) -> None:
-        posterior, gradient = observation.posterior, observation.gradient
-        if gathered.statistics is None:
+        batch, gradient = observation.posterior, observation.gradient
+        if isinstance(batch, Posterior) and gathered.statistics is None:
             gradients = None if gradient is None else [gradient]
-            self.plain.update({name: posterior}, gradients, closes=False)
-        else:
-            centred = gathered.statistics.update(posterior, observation.mask)
-            if gradient is not None:
-                gathered.statistics.add_growth(centred, gradient)
+            self.plain.update({name: batch}, gradients, closes=False)
+        elif gathered.statistics is not None:
+            gathered.statistics.add(batch, observation.mask, gradient)
         if observation.mask is None:  # single rows are read of it, padding too
-            gathered.last = posterior
+            gathered.last = batch
 
     def _absorb_together(self, ready: dict[str, Observation]) -> None:
         """The last batch of each plain latent: in one go, if all have one of the same size."""
         ready = {name: ready[name] for name in self.plain.parts if name in ready}
-        kinds = {(o.posterior.mean.shape[0], o.gradient is None) for o in ready.values()}
+        kinds = {(o.rows, o.gradient is None) for o in ready.values()}
         together = len(kinds) == 1 and len(ready) == len(self.plain.parts)
         groups = [ready] if together else [{name: o} for name, o in ready.items()]
         for group in groups:
             gradients = [o.gradient for o in group.values() if o.gradient is not None]
-            batch = {name: o.posterior for name, o in group.items()}
+            batch: dict[str, Any] = {name: o.posterior for name, o in group.items()}
             self.plain.update(batch, gradients or None)
             for name, posterior in batch.items():
                 self._latents[name].last = posterior

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .forecast import slope
+from .limits import Limits, usual_limits
 from .report import Indicator, Level
 from .rules import Rules
-
-DEAD = 0.2
-"""Information below this share of its limit is as good as none."""
 
 _ALMOST = 0.5
 """Red needs information below this share of its limit: what lies above may be little, but used."""
@@ -101,6 +99,7 @@ class Standing:
         dimensions: float,
         step: int = 0,
         beta: float = math.nan,
+        limits: Limits | None = None,
     ) -> Standing:
         """The latent's standing after this check.
 
@@ -121,6 +120,7 @@ class Standing:
             dimensions: units times positions.
             step: training step of the check.
             beta: weight of the KL, NaN if it is not known.
+            limits: below which information is little; None: as for a Gaussian.
 
         Source: calibrated on real trainings, see benchmarks/detection.
         """
@@ -131,8 +131,9 @@ class Standing:
             return dataclasses.replace(now, level=Level(min(len(raised), 3)))
         if "information" not in measures:
             return dataclasses.replace(now, since=self.since)
-        limit = rules.small_information(dimensions)
-        now = now._remembering(rules, measures, step, beta)._counted(rules, measures, limit)
+        limits = limits or usual_limits(rules, dimensions)
+        limit = limits.little
+        now = now._remembering(rules, measures, step, beta)._counted(rules, measures, limits)
         now = now._probed(rules, measures)
         if now.checks <= rules.skip_checks:
             return now
@@ -150,12 +151,13 @@ class Standing:
             betas=(*self.betas, beta)[-rules.confirm_checks - 1 :],
         )
 
-    def _counted(self, rules: Rules, measures: Mapping[str, float], limit: float) -> Standing:
+    def _counted(self, rules: Rules, measures: Mapping[str, float], limits: Limits) -> Standing:
         """The counters after this check."""
         information, growth = measures["information"], measures.get("growth", math.nan)
+        limit = limits.little
         small = information < limit
         shrinking = small and growth < -rules.growth_limit
-        dead = information < DEAD * limit
+        dead = information < limits.dead
         promising = growth > rules.growth_limit
         strong = (
             growth < -_STRONG * rules.growth_limit

@@ -13,9 +13,10 @@ from .arguments import checked_count, checked_list, checked_name, require_count
 from .messages import NO_PLOT, verdict
 from .monitor import CollapseMonitor
 from .namespaces import callback_base
+from .own_measures import OwnMeasures
 from .paths import name_paths
 from .report import Alert, Report
-from .rules import Rules, resolve_rules
+from .rules import OVERRIDES, Rules, resolve_rules
 from .trainer import (
     current_beta,
     find_probe,
@@ -65,7 +66,7 @@ class PosteriorCollapseDetector(_Callback):
         probe: takes a batch and gives each sample's reconstruction loss through the model; or the
             name of the module's method that does. Then the decoder is asked whether it uses z.
         language: of alerts and verdict, ``"en"`` or ``"zh"``; None: the environment's.
-        observe_every, max_rows: see :class:`CollapseMonitor`.
+        measures, observe_every, max_rows: see :class:`CollapseMonitor`.
         name: first part of every tag; two detectors on one Trainer need two names.
 
     Raises:
@@ -92,21 +93,18 @@ class PosteriorCollapseDetector(_Callback):
         reconstruction_key: str | None = None,
         optional: list[str] | None = None,
         beta: float | str | typing.Callable[[int], float] | None = None,
+        measures: list[typing.Callable[[typing.Any], typing.Any]] | None = None,
         probe: str | typing.Callable[[typing.Any], Tensor] | None = None,
         language: str | None = None,
         observe_every: int | None = None,
         max_rows: int | None = 1024,
         name: str = "collapse",
     ) -> None:
-        overrides = {
-            "kl_threshold": kl_threshold,
-            "var_threshold": var_threshold,
-            "active_units_threshold": active_units_threshold,
-            "window_size": window_size,
-            "check_frequency": check_frequency,
-            "early_stop_patience": early_stop_patience,
-        }
-        self.rules = resolve_rules(rules, overrides)
+        overrides = (
+            *(kl_threshold, var_threshold, active_units_threshold),
+            *(window_size, check_frequency, early_stop_patience),
+        )
+        self.rules = resolve_rules(rules, dict(zip(OVERRIDES, overrides, strict=True)))
         self.auto_save_on_collapse = auto_save_on_collapse
         self.log_dir = log_dir
         self.verbose = verbose
@@ -116,6 +114,7 @@ class PosteriorCollapseDetector(_Callback):
         self.optional = list(optional or [])
         self.beta = beta
         self.probe = probe
+        self.measures = OwnMeasures(measures or []).given
         self.language = known_language(language)
         self.observe_every = checked_count("observe_every", observe_every)
         self.max_rows = checked_count("max_rows", max_rows)
@@ -171,6 +170,7 @@ class PosteriorCollapseDetector(_Callback):
             rules=self.rules,
             check_frequency=self._check_frequency,
             optional=self.optional,
+            measures=self.measures,
             probe=find_probe(pl_module, self.probe),
             language=self.language,
             observe_every=self.observe_every,

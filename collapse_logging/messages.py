@@ -18,12 +18,44 @@ INDICATORS = {
     "active_units": "share below",
     "mismatch": "kl above nats",
     "decoder_ignores_latent": "gap below",
+    "usage": "share below",
     "reconstruction_trend": "share above",
     "explosion": "above",
     "manual_variance": "below",
     "manual_active_units": "share below",
 }
 """Every indicator by name, and how it is compared with its limit."""
+
+MEASURES = (
+    "level",
+    "information",
+    "kl",
+    "mismatch",
+    "growth",
+    "active_units",
+    "active_fraction",
+    "informative_units",
+    "passive_units",
+    "posterior_variance",
+    "mean_variance",
+    "within_batch_variance",
+    "mutual_information",
+    "mutual_information_cap",
+    "decoder_gap",
+    "decoder_gap_error",
+    "beta",
+    "reconstruction_loss",
+    "overhead_ms",
+    "overhead_share",
+    "samples",
+    "nonfinite",
+    "clamped",
+    "perplexity",
+    "usage",
+    "dead_codes",
+    "outside_codes",
+)
+"""Every scalar, the most important first; quantiles are explained with their mean."""
 
 NO_PLOT = (
     "plot_frequency=%s is ignored: no plot is drawn in the training process, where one costs half "

@@ -14,13 +14,15 @@ from torch.distributions import Distribution
 from .arguments import require_count
 from .capture import Capture, Latents
 from .delivery import Delivery
+from .family import Family
 from .handshake import world
 from .losses import check_scalar
-from .posterior import observed
+from .own_measures import Measure, OwnMeasures
+from .priors import PriorLike
 from .probe import Loss, Probe
 from .report import Report
 from .responses import Response
-from .rules import Rules, resolve_rules
+from .rules import OVERRIDES, Rules, resolve_rules
 from .verdict import Judge
 from .window import Window
 from .writers import Writer, complete
@@ -32,8 +34,7 @@ _log = logging.getLogger("collapse_logging")
 class CollapseMonitor:
     """Watches latents during training and reports, every ``check_frequency`` steps.
 
-    Call :meth:`observe` before backward and :meth:`step` after the optimiser; or :meth:`watch` a
-    model once. It never waits for the device, and changes no parameter, random number or mode.
+    It never waits for the device, and changes no parameter, random number or mode.
 
     Args:
         writers: where reports go; a ledger and a log writer (``verbose``) are added.
@@ -41,10 +42,11 @@ class CollapseMonitor:
         rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
         kl_threshold, ..., early_stop_patience: override the rules' own; see :class:`Rules`.
         optional: latents whose level is shown, but ignored by the run's and by responses.
+        measures: functions of a latent's window; their names become tags, see docs/own/measure.md.
         probe: takes the batch given to :meth:`step`, gives each sample's loss; see :class:`Probe`.
         language: of alerts, ``"en"`` or ``"zh"``; None: the environment's, else English.
         observe_every: every which step is observed; None: as :class:`~.budget.Budget` chooses.
-        max_rows: rows of a batch that are read at most, or fewer as the budget needs; None: all.
+        max_rows: rows of a batch that are read at most (the budget may need fewer); None: all.
         log_dir: folder of the ledger; None: that of the first writer that has one.
         verbose: also tell the ``logging`` module.
         strict: raise what a writer or a response raises, for tests and CI.
@@ -67,6 +69,7 @@ class CollapseMonitor:
         check_frequency: int | None = None,
         early_stop_patience: int | None = None,
         optional: Sequence[str] = (),
+        measures: Sequence[Measure] = (),
         probe: Loss | None = None,
         language: str | None = None,
         observe_every: int | None = None,
@@ -76,17 +79,14 @@ class CollapseMonitor:
         strict: bool = False,
         across_ranks: bool = True,
     ) -> None:
-        overrides = {
-            "kl_threshold": kl_threshold,
-            "var_threshold": var_threshold,
-            "active_units_threshold": active_units_threshold,
-            "window_size": window_size,
-            "check_frequency": check_frequency,
-            "early_stop_patience": early_stop_patience,
-        }
-        self.rules = resolve_rules(rules, overrides)
-        judge, writers = Judge(self.rules, optional, language), complete(writers, log_dir, verbose)
-        self._delivery = Delivery(judge, writers, responses, strict, across_ranks)
+        overrides = (
+            *(kl_threshold, var_threshold, active_units_threshold),
+            *(window_size, check_frequency, early_stop_patience),
+        )
+        self.rules = resolve_rules(rules, dict(zip(OVERRIDES, overrides, strict=True)))
+        judge = Judge(self.rules, optional, language, OwnMeasures(measures, strict))
+        kept = complete(writers, log_dir, verbose)
+        self._delivery = Delivery(judge, kept, responses, strict, across_ranks)
         self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
@@ -116,27 +116,27 @@ class CollapseMonitor:
     def observe(
         self,
         name: str,
-        mean: Tensor | Distribution,
+        mean: Tensor | Distribution | Family,
         log_variance: Tensor | None = None,
         *,
+        prior: PriorLike = None,
         mask: Tensor | None = None,
     ) -> None:
         """Take one batch's posterior of one latent; call it in the training step, before backward.
 
         Args:
             name: the latent's name, e.g. ``"z"``; it appears in the tags.
-            mean: ``[batch, units]``, ``[batch, positions, units]`` or ``[batch, channels,
-                height, width]``; or a ``Normal`` or ``Independent(Normal)`` distribution.
+            mean: ``[batch, units]``, ``[batch, positions, units]`` or ``[batch, channels, height,
+                width]``; or a distribution (README, "Families"); or a :class:`Family`.
             log_variance: ln sigma^2, the same shape.
+            prior: as the posterior, for all samples or for each; None: N(0, 1), or uniform.
             mask: True where a sample is real, ``[batch]`` or ``[batch, positions]``.
 
         Raises:
             TypeError, ValueError: not a posterior, with expected, got and how to mend.
         """
-        if not self._skips and self._window.observes:
-            with self._window.budget:
-                posterior = observed(name, mean, log_variance, mask)
-                self._window.latents.observe(name, posterior, mask)
+        if not self._skips:
+            self._window.observe(name, mean, log_variance, mask, prior)
 
     def watch(self, model: nn.Module, latents: Latents = None) -> CollapseMonitor:
         """Observe a model's latents through forward hooks instead of calling :meth:`observe`.

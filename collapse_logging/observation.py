@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from .family import Family
 from .posterior import Posterior
 
 
@@ -16,42 +17,51 @@ class Observation:
     """A handle on a batch, which gets the gradient of its mean in backward.
 
     Attributes:
-        posterior: the batch, detached.
+        posterior: the batch, detached, in the prior's units.
         mask: True where a sample is real, or None.
-        gradient: dL/d mean, None before backward and without one.
+        rows: samples that are read.
+        scale: the prior's standard deviation, or None.
+        gradient: dL/d mean (of another family: of its parameter), None before backward and
+            without one.
     """
 
-    posterior: Posterior
+    posterior: Posterior | Family
     mask: Tensor | None
+    rows: int
     source: weakref.ref[Tensor]
-    versions: tuple[int, int]
+    versions: tuple[int, ...]
+    scale: Tensor | None = None
     gradient: Tensor | None = None
     hook: RemovableHandle | None = None
 
     @classmethod
-    def of(cls, posterior: Posterior, mask: Tensor | None, rows: int | None) -> Observation:
+    def of(
+        cls, posterior: Posterior | Family, mask: Tensor | None, rows: int | None
+    ) -> Observation:
         """Keep a handle on the first ``rows`` rows and ask autograd for the mean's gradient."""
-        mean, log_variance = posterior.mean, posterior.log_variance
-        handle = Posterior(mean.detach(), log_variance.detach())
-        if rows is not None and mean.shape[0] > rows:
-            handle = Posterior(handle.mean[:rows], handle.log_variance[:rows])
-            mask = None if mask is None else mask[:rows]
-        observation = cls(handle, mask, weakref.ref(mean), _versions(handle))
-        if mean.requires_grad:
-            observation.hook = mean.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
+        source = posterior.tensors[0]
+        rows = source.shape[0] if rows is None else min(rows, source.shape[0])
+        handle, mask = posterior.first(rows), None if mask is None else mask[:rows]
+        observation = cls(handle, mask, rows, weakref.ref(source), _versions(handle.tensors))
+        if isinstance(posterior, Posterior) and posterior.prior is not None:
+            observation.scale = (0.5 * posterior.prior.log_variance[:rows].float()).exp()
+        parameter = posterior.parameter
+        if parameter is not None and parameter.requires_grad:
+            observation.hook = parameter.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
         return observation
 
     @property
     def unchanged(self) -> bool:
         """Whether the batch was left alone since it was observed."""
-        return _versions(self.posterior) == self.versions
+        return _versions(self.posterior.tensors) == self.versions
 
     def keep_gradient(self, gradient: Tensor | None) -> None:
         """Tensor hook: dL/d mean arrives in backward; a second backward adds to it."""
         if gradient is None:  # compiled backward, where the loss does not reach the mean
             return
-        gradient, rows = gradient.detach(), self.posterior.mean.shape[0]
-        gradient = gradient if gradient.shape[0] == rows else gradient[:rows]
+        gradient = gradient.detach()
+        gradient = gradient if gradient.shape[0] == self.rows else gradient[: self.rows]
+        gradient = gradient if self.scale is None else gradient * self.scale
         self.gradient = gradient if self.gradient is None else self.gradient + gradient
 
     def release(self) -> None:
@@ -60,7 +70,5 @@ class Observation:
             self.hook.remove()
 
 
-def _versions(posterior: Posterior) -> tuple[int, int]:
-    if posterior.mean.is_inference() or posterior.log_variance.is_inference():
-        return 0, 0
-    return posterior.mean._version, posterior.log_variance._version
+def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...]:
+    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)

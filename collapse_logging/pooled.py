@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .family_statistics import unpacked
 from .latents import Gathered, Latents
 from .plain import plain_growth, plain_sums
 from .rows import GrowthRow, Row, Shape
 from .shifts import rebase
 from .snapshot import EXTRAS, Seen, Snapshot
-from .statistics import Statistics
+from .sums import Sums
 from .window import Window
 
 _ROWS, _SUMMED = 11, 9
@@ -39,13 +41,14 @@ class Pool:
 
     @property
     def cells(self) -> int:
-        """Units times positions of all latents."""
+        """Units times positions of all Gaussian latents."""
         return self.shifts.shape[1]
 
     def size(self, steps: int) -> int:
         """Length of the vector of a window of so many steps."""
         growth = sum(3 * (shape.units + 1) for shape in self.shapes.values())
-        return _SUMMED * self.cells + growth + 2 * self._values(steps)
+        own = sum(room(shape) for shape in self.shapes.values() if shape.family)
+        return _SUMMED * self.cells + growth + own + 2 * self._values(steps)
 
     def pack(self, window: Window) -> Tensor:
         """The window's sums and values, ``[size]``; nothing is read on the host."""
@@ -82,16 +85,21 @@ class Pool:
         seen: dict[str, Seen] = {}
         at = 0
         for number, (name, shape) in enumerate(self.shapes.items()):
-            cells, size = shape.positions * shape.units, 3 * (shape.units + 1)
+            size = 3 * (shape.units + 1)
             growth = torch.zeros(4, shape.units + 1, dtype=torch.float64)
             growth[GrowthRow.G :] = vector[start : start + size].reshape(3, -1)
-            sums = moments[:, at : at + cells]
+            start += size
+            if shape.family:
+                sums = vector[start : start + room(shape)]
+                start += room(shape)
+            else:
+                sums = moments[:, at : at + room(shape) // _ROWS]
+                at += sums.shape[1]
             whole = torch.cat([sums.reshape(-1), growth.reshape(-1)]).float()
             own = slice(len(EXTRAS) * number, len(EXTRAS) * (number + 1))
             extras = dict(zip(EXTRAS, values[own].tolist(), strict=True))
             extras["decoder_gap_error"] = float((values[own][3] / known[own][3]).sqrt())
-            seen[name] = Seen(Statistics.unpack(whole, shape), extras)
-            at, start = at + cells, start + size
+            seen[name] = Seen(unpacked(whole, shape), extras)
         *losses, beta = values[len(EXTRAS) * len(self.shapes) :].tolist()
         return Snapshot(seen, tuple(losses), beta)
 
@@ -99,28 +107,31 @@ class Pool:
         return len(EXTRAS) * len(self.shapes) + steps + 1
 
     def _sums(self, latents: Latents) -> tuple[Tensor, list[Tensor]]:
-        """``[11, cells]``, and each latent's sums over steps; zero where it was not observed."""
+        """``[11, cells]``, and each latent's sums over steps; zero where it was not observed.
+
+        Behind its sums over steps those of a latent that is no Gaussian, which need no shift.
+        """
         plain, found = latents.plain, dict(latents)
         table, parts = plain.table.to(self.shifts), list(plain.parts.values())
         sums = plain_sums(table, parts) if parts else table
         pulls = plain_growth(table, plain.totals.to(table), parts)
         of_plain = dict(zip(plain.parts, pulls, strict=True))
-        blocks, growth = [], []
+        blocks, growth = [self.shifts.new_zeros(_ROWS, 0)], []
         for name, shape in self.shapes.items():
-            gathered = found.get(name)
+            gathered, cells = found.get(name), shape.positions * shape.units
             if gathered is None or not alike(shape, shape_of(gathered)):
-                blocks.append(self.shifts.new_zeros(_ROWS, shape.positions * shape.units))
-                growth.append(self.shifts.new_zeros(3, shape.units + 1))
-                continue
-            own, room = gathered.statistics, shape.positions * shape.units
-            if own is None:
+                block = self.shifts.new_zeros(shape.rows, cells)
+                pull = self.shifts.new_zeros(3, shape.units + 1)
+            elif gathered.statistics is None:
                 part = plain.parts[name]
                 block, pull = sums[:, part.start : part.end], of_plain[name]
             else:
-                block, pull = own.sums.flatten(1)[:, :room], own.growth_sums[GrowthRow.G :]
-            blocks.append(torch.nn.functional.pad(block, (0, room - block.shape[1])))
-            growth.append(pull)
-        return torch.cat([block.to(self.shifts) for block in blocks], 1), growth
+                own = gathered.statistics
+                block, pull = own.sums.flatten(1)[:, :cells], own.growth_sums[GrowthRow.G :]
+            block = torch.nn.functional.pad(block, (0, cells - block.shape[1])).to(self.shifts)
+            growth += [pull, block] if shape.family else [pull]
+            blocks += [] if shape.family else [block]
+        return torch.cat(blocks, 1), growth
 
     def _told(self, window: Window) -> Tensor:
         """Values of which the mean over ranks is taken; NaN where this rank does not know them."""
@@ -140,13 +151,28 @@ def shape_of(gathered: Gathered) -> Shape:
     return Shape(1, gathered.units, 1, 1) if own is None else own.shape
 
 
+def room(shape: Shape) -> int:
+    """How many sums a latent has, but those over steps."""
+    return shape.rows * shape.positions * shape.units
+
+
 def alike(one: Shape, other: Shape) -> bool:
     """Whether two shapes' sums may be added, but for positions that one of them lacks."""
-    return (one.units, one.stride) == (other.units, other.stride)
+    return same_kind(one, other) and one.stride == other.stride
 
 
-def means_of(statistics: Statistics) -> Tensor:
-    """Samples and means of mu and ln sigma^2 by cell, ``[3, cells]``, on the host."""
+def same_kind(one: Shape, other: Shape) -> bool:
+    """Whether two ranks observed the same kind of latent."""
+    return (one.units, one.rows, one.family) == (other.units, other.rows, other.family)
+
+
+def means_of(statistics: Sums) -> Tensor:
+    """Samples and means of mu and ln sigma^2 by cell, ``[3, cells]``, on the host.
+
+    Sums of a latent that is no Gaussian are not taken about their means: there are none.
+    """
+    if statistics.family:
+        return torch.zeros(3, 0, dtype=torch.float64)
     sums = statistics.sums.flatten(1).double().cpu()
     count = sums[Row.COUNT].clamp(min=1.0)
     means = (sums[Row.SHIFT] + sums[Row.D] / count, sums[Row.LV_SHIFT] + sums[Row.LV] / count)
@@ -154,7 +180,7 @@ def means_of(statistics: Statistics) -> Tensor:
 
 
 def shifts_of(
-    name: str, shape: Shape, observed: Sequence[Mapping[str, tuple[Sequence[int], Tensor]]]
+    name: str, shape: Shape, observed: Sequence[Mapping[str, tuple[Sequence[Any], Tensor]]]
 ) -> Tensor:
     """A latent's means over all ranks, ``[3, cells]``, 0 where there is no sample.
 
@@ -163,7 +189,8 @@ def shifts_of(
         shape: as all pack it.
         observed: of each rank, by latent its own shape and :func:`means_of`.
     """
-    total = torch.zeros(3, shape.positions * shape.units, dtype=torch.float64)
+    cells = 0 if shape.family else shape.positions * shape.units
+    total = torch.zeros(3, cells, dtype=torch.float64)
     for of_rank, means in (latents[name] for latents in observed if name in latents):
         if alike(shape, Shape(*of_rank)):
             total[0, : means.shape[1]] += means[0]

@@ -6,13 +6,16 @@ without positions; :func:`as_posterior` checks it and turns it into a :class:`Po
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from .arguments import got
+from .families import family_of
+from .family import Family
+from .priors import Prior, PriorLike, gaussian_prior, in_prior_units
 
 _SHAPES = "[batch, units], [batch, positions, units] or [batch, channels, height, width]"
 
@@ -31,10 +34,32 @@ class Posterior:
         mean: mu, the posterior mean, ``[batch, units]``, ``[batch, positions, units]`` or
             ``[batch, channels, height, width]`` (the units are then the channels).
         log_variance: ln sigma^2, the same shape, in nats of the natural logarithm.
+        prior: of the same shape; None: N(0, 1).
     """
 
     mean: Tensor
     log_variance: Tensor
+    prior: Prior | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it was made of; the first one is its identity."""
+        return self.mean, self.log_variance
+
+    @property
+    def parameter(self) -> Tensor:
+        """What the gradient is asked of, for growth."""
+        return self.mean
+
+    def first(self, rows: int) -> Posterior:
+        """The first rows, detached, in the prior's units."""
+        mean, log_variance = self.mean.detach(), self.log_variance.detach()
+        if mean.shape[0] > rows:
+            mean, log_variance = mean[:rows], log_variance[:rows]
+        if self.prior is None:
+            return Posterior(mean, log_variance)
+        prior = Prior(*(part[:rows] for part in self.prior))
+        return Posterior(*in_prior_units(mean, log_variance, prior))
 
     @property
     def positions_and_units(self) -> tuple[int, int]:
@@ -43,6 +68,11 @@ class Posterior:
         if len(shape) == 4:
             return shape[2] * shape[3], shape[1]
         return (shape[1] if len(shape) == 3 else 1), shape[-1]
+
+    @property
+    def all_positions(self) -> int:
+        """How many positions a sample has."""
+        return self.positions_and_units[0]
 
 
 def by_position(tensor: Tensor) -> Tensor:
@@ -107,14 +137,15 @@ def as_posterior(
 
 def observed(
     name: str,
-    mean: Tensor | Distribution,
+    given: Tensor | Distribution | Family,
     log_variance: Tensor | None = None,
     mask: Tensor | None = None,
-) -> Posterior:
-    """The posterior of one observation, its name and mask checked, too; see :func:`as_posterior`.
+    prior: PriorLike = None,
+) -> Posterior | Family:
+    """The posterior of one observation, its name, prior and mask checked, too.
 
     Raises:
-        TypeError, ValueError: not a name, a posterior or a mask.
+        TypeError, ValueError: not a name, a posterior, a prior or a mask.
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"name: expected the latent's name, e.g. 'z', got {got(name)}.")
@@ -123,15 +154,36 @@ def observed(
             f"name: expected text that UTF-8 can hold, e.g. 'z', got {got(name)}; trackers "
             "refuse any other."
         )
-    posterior = as_posterior(mean, log_variance, latent=name)
+    posterior = _observed(name, given, log_variance, prior)
     if mask is not None:
         check_mask(mask, posterior, latent=name)
     return posterior
 
 
-def check_mask(mask: object, posterior: Posterior, *, latent: str = "z") -> None:
+def _observed(
+    name: str,
+    given: Tensor | Distribution | Family,
+    log_variance: Tensor | None,
+    prior: PriorLike,
+) -> Posterior | Family:
+    family = given if isinstance(given, Family) else None
+    if isinstance(given, Distribution) and log_variance is None:
+        family = family_of(given, prior, name)
+    if family is None:
+        posterior = as_posterior(given, log_variance, latent=name)  # type: ignore[arg-type]
+        wanted = gaussian_prior(prior, posterior.mean, name)
+        return posterior if wanted is None else replace(posterior, prior=wanted)
+    if isinstance(given, Family) and (log_variance is not None or prior is not None):
+        raise TypeError(
+            f"latent {name!r}: expected a {type(given).__name__} alone, got further arguments; "
+            "it holds its parameters and its prior itself."
+        )
+    return family
+
+
+def check_mask(mask: object, posterior: Posterior | Family, *, latent: str = "z") -> None:
     """Raise unless the mask is a tensor ``[batch]`` or ``[batch, positions]``."""
-    batch, positions = posterior.mean.shape[0], posterior.positions_and_units[0]
+    batch, positions = posterior.tensors[0].shape[0], posterior.all_positions
     if not isinstance(mask, Tensor):
         raise TypeError(
             f"latent {latent!r}: expected a mask tensor [{batch}] or [{batch}, {positions}], got "

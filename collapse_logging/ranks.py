@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .handshake import meet, world
-from .pooled import Pool, alike, means_of, shape_of, shifts_of
+from .pooled import Pool, alike, means_of, same_kind, shape_of, shifts_of
 from .report import Report
 from .rows import Shape
 from .snapshot import Snapshot
@@ -48,7 +48,7 @@ class Added:
     def from_dict(cls, values: Mapping[str, Any]) -> Added:
         """What :meth:`to_dict` wrote."""
         shapes = {name: Shape(*shape) for name, shape in values["shapes"].items()}
-        cells = sum(shape.positions * shape.units for shape in shapes.values())
+        cells = sum(s.positions * s.units for s in shapes.values() if not s.family)
         return cls(Pool(shapes, torch.zeros(3, cells)), int(values["steps"]))
 
 
@@ -187,7 +187,7 @@ class Ranks:
 
     def _agreed(self, window: Window) -> Pool | None:
         """A pool of what the ranks have observed so far; None if they have observed nothing."""
-        ours: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+        ours: dict[str, tuple[tuple[int | str, ...], Tensor]] = {}
         with self.guarded():
             self._described = _shapes(window)
             ours = {
@@ -213,11 +213,11 @@ class Ranks:
         for name, (of_rank, _) in (pair for latents in observed for pair in latents.items()):
             shape = Shape(*of_rank)
             known = shapes.setdefault(name, shape)
-            if known.units != shape.units:
+            if not same_kind(known, shape):
                 self._tell(
-                    "latent %r: expected as many units on all ranks, got %d and %d; the latter's "
-                    "are left out. Give two latents two names.",
-                    *(name, known.units, shape.units),
+                    "latent %r: expected as many units on all ranks, got %d%s and %d%s; the "
+                    "latter's are left out. Give two latents two names.",
+                    *(name, known.units, known.family, shape.units, shape.family),
                 )
                 continue
             most = max(known.all_positions, shape.all_positions)

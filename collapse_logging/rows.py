@@ -39,14 +39,25 @@ class Shape(NamedTuple):
         units: units of the latent.
         stride: every which position is kept.
         all_positions: positions that the latent has.
+        rows: sums by position and unit.
+        family: name of its family, "" for a diagonal Gaussian.
     """
 
     positions: int
     units: int
     stride: int
     all_positions: int
+    rows: int = 11
+    family: str = ""
 
     @property
     def size(self) -> int:
         """Length of the packed vector."""
-        return 11 * self.positions * self.units + 4 * (self.units + 1)
+        return self.rows * self.positions * self.units + 4 * (self.units + 1)
+
+
+class FamilyRow:
+    """First rows of :attr:`FamilyStatistics.sums`; the family's own follow."""
+
+    COUNT, NONFINITE = range(2)
+    OWN = 2

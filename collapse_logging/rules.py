@@ -87,6 +87,7 @@ class Rules:
         per_unit: Mapping[str, Vector],
         dimensions: float,
         reconstruction_trend: tuple[float, float] | None = None,
+        little: float | None = None,
     ) -> tuple[Indicator, ...]:
         """What is on the wrong side of its limit at this check.
 
@@ -95,35 +96,46 @@ class Rules:
             per_unit: its vectors ``[units]`` (:func:`collapse_logging.measures.per_unit`).
             dimensions: units times positions.
             reconstruction_trend: rise over the window as a share of the loss, and its t value.
+            little: nats below which information is small; None: as for a Gaussian.
         """
+        little = self.small_information(dimensions) if little is None else little
         if "information" not in measures:
             found = [Indicator("explosion", math.nan, 0.0)]
-        elif self.literal:
+        elif self.literal and "posterior_variance" in measures:
             found = self._literal_indicators(measures, per_unit)
         else:
-            found = self._indicators(measures, dimensions, reconstruction_trend)
-            found += _explosion(measures, per_unit, positions=dimensions / len(per_unit["kl"]))
+            found = self._indicators(measures, little, reconstruction_trend)
+            units = len(next(iter(per_unit.values())))
+            found += _explosion(measures, per_unit, positions=dimensions / units)
         return tuple(indicator for indicator in found if indicator.name not in self.ignore)
 
     def _indicators(
         self,
         measures: Mapping[str, float],
-        dimensions: float,
+        limit: float,
         reconstruction_trend: tuple[float, float] | None,
     ) -> list[Indicator]:
-        limit = self.small_information(dimensions)
         found = self._information_indicators(measures, limit)
-        variance, fraction = measures["posterior_variance"], measures["active_fraction"]
+        kl, variance, fraction, usage = (  # NaN, which raises nothing, where there is none
+            measures.get(name, math.nan)
+            for name in ("kl", "posterior_variance", "active_fraction", "usage")
+        )
         rise, t = reconstruction_trend or (0.0, 0.0)
         gap, noise = measures.get("decoder_gap", 0.0), 3.0 * measures.get("decoder_gap_error", -1.0)
         tests = (
-            ("kl", measures["kl"], self.kl_threshold, measures["kl"] < self.kl_threshold),
+            ("kl", kl, self.kl_threshold, kl < self.kl_threshold),
             ("variance", variance, self.var_threshold, abs(variance - 1.0) < self.var_threshold),
             (
                 "active_units",
                 fraction,
                 self.active_units_threshold,
                 fraction < self.active_units_threshold,
+            ),
+            (
+                "usage",
+                usage,
+                self.active_units_threshold,
+                usage < self.active_units_threshold,
             ),
             ("reconstruction_trend", rise, _RISE, rise > _RISE and t > _RISE_T),
             ("decoder_ignores_latent", gap, noise, gap <= noise),
@@ -142,7 +154,7 @@ class Rules:
         if measures.get("growth", 0.0) < -self.growth_limit:
             found.append(Indicator("growth", measures["growth"], -self.growth_limit))
         paid = max(2.0 * limit, 4.0 * information)
-        if measures["kl"] > paid:
+        if measures.get("kl", 0.0) > paid:
             found.append(Indicator("mismatch", measures["kl"], paid))
         return found
 
@@ -175,6 +187,16 @@ _LIMITS = (
     "information_per_dimension",
     "growth_limit",
 )
+
+OVERRIDES = (
+    "kl_threshold",
+    "var_threshold",
+    "active_units_threshold",
+    "window_size",
+    "check_frequency",
+    "early_stop_patience",
+)
+"""What monitor and callback take as arguments of their own, in this order."""
 
 PRESETS = {
     "default": Rules(),
@@ -214,9 +236,10 @@ def resolve_rules(rules: str | Rules, overrides: Mapping[str, object]) -> Rules:
 def _explosion(
     measures: Mapping[str, float], per_unit: Mapping[str, Vector], positions: float
 ) -> list[Indicator]:
+    kl, variance = (per_unit.get(n, np.zeros(1)) for n in ("kl", "posterior_variance"))
     checks = (
-        (float(np.fmax.reduce(per_unit["kl"])) / positions, 100.0),
-        (float(np.fmax.reduce(per_unit["posterior_variance"])), 10.0),
+        (float(np.fmax.reduce(kl)) / positions, 100.0),
+        (float(np.fmax.reduce(variance)), 10.0),
         (measures.get("nonfinite", 0.0), 0.0),
     )
     return [Indicator("explosion", value, limit) for value, limit in checks if value > limit][:1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from .family_statistics import FamilyStatistics, unpacked
 from .plain import Part, plain_statistics
 from .rows import PlainRow, Shape
 from .statistics import Statistics
@@ -24,7 +25,7 @@ class Seen:
         extras: values by the names in :data:`EXTRAS`; NaN where there is none.
     """
 
-    statistics: Statistics
+    statistics: Statistics | FamilyStatistics
     extras: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -72,7 +73,7 @@ class Layout:
         found = {}
         for name, shape in self.latents.items():
             end = start + (0 if shape is None else shape.size)
-            own = plain[name] if shape is None else Statistics.unpack(vector[start:end], shape)
+            own = plain[name] if shape is None else unpacked(vector[start:end], shape)
             extras = dict(zip(EXTRAS, vector[end : end + len(EXTRAS)].tolist(), strict=True))
             found[name] = Seen(own, extras)
             start = end + len(EXTRAS)

@@ -13,54 +13,22 @@ from torch import Tensor
 from .posterior import Posterior, by_position
 from .rows import GrowthRow, Row, Shape
 from .shifts import LOG_VARIANCE_LIMIT, rebase, set_shifts
-
-MAX_CELLS = 65_536
-"""Positions times units kept at most; beyond it every k-th position is read."""
+from .sums import MAX_CELLS, Sums
 
 
-class Statistics:
-    """Per-unit sums of a latent over a window, on the training device, in fp32.
+class Statistics(Sums):
+    """Per-unit sums of a Gaussian latent over a window, on the training device, in fp32.
 
-    Attributes:
-        sums: ``[11, positions, units]``: count, shift of mu, shift of ln sigma^2, and the sums
-            of d, d^2, expm1(v), v (d, v: mu and ln sigma^2 less their shifts), the sum of
-            squares within batches with its degrees of freedom, non-finite and clamped elements.
-        growth_sums: ``[4, units + 1]``: this step's g so far, and the sums over steps of g, g^2 and
-            1; the last column is the whole latent. See :func:`collapse_logging.measures.growth`.
-        has_new_cells: whether some cell may not have a shift yet.
+    The rows of ``sums`` are: count, shift of mu, shift of ln sigma^2, and the sums of d, d^2,
+    expm1(v), v (d, v: mu and ln sigma^2 less their shifts), the sum of squares within batches with
+    its degrees of freedom, non-finite and clamped elements.
     """
 
     def __init__(
         self, positions: int, units: int, device: torch.device | str | None = None
     ) -> None:
-        self.stride = -(-positions // max(1, MAX_CELLS // units))
-        self.all_positions = positions
-        positions = -(-positions // self.stride)
-        with torch.inference_mode(False):
-            self.sums = torch.zeros(11, positions, units, device=device)
-            self.growth_sums = torch.zeros(4, units + 1, device=device)
-        self.has_new_cells = True
-        self._has_gradient = False
-
-    @property
-    def positions(self) -> int:
-        """Positions that are kept (1 for ``[batch, units]``)."""
-        return self.sums.shape[1]
-
-    @property
-    def units(self) -> int:
-        """Units of the latent."""
-        return self.sums.shape[2]
-
-    @property
-    def shape(self) -> Shape:
-        """What :meth:`unpack` needs to know."""
-        return Shape(self.positions, self.units, self.stride, self.all_positions)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the sums live."""
-        return self.sums.device
+        stride = -(-positions // max(1, MAX_CELLS // units))
+        super().__init__(Shape(-(-positions // stride), units, stride, positions), device)
 
     @torch.no_grad()
     def update(self, posterior: Posterior, mask: Tensor | None = None) -> Tensor:
@@ -119,24 +87,6 @@ class Statistics:
         product = torch.where(centred == 0, 0.0, centred * self._read(gradient).float())
         self.add_pending(-product.sum((0, 1)))
 
-    @torch.no_grad()
-    def add_pending(self, g: Tensor) -> None:
-        """Add one micro-batch's g, ``[units]``, to this step's growth."""
-        self.growth_sums[GrowthRow.PENDING] += torch.cat([g, g.sum(0, keepdim=True)])
-        self._has_gradient = True
-
-    @torch.no_grad()
-    def end_step(self) -> None:
-        """Close an optimiser step: its g, if finite, becomes one observation of growth."""
-        if not self._has_gradient:
-            return
-        self._has_gradient = False
-        g = self.growth_sums[GrowthRow.PENDING]
-        finite = torch.isfinite(g)
-        g = torch.where(finite, g, 0.0)
-        self.growth_sums[GrowthRow.G :] += torch.stack([g, g * g, finite.float()])
-        self.growth_sums[GrowthRow.PENDING].zero_()
-
     def reset(self) -> None:
         """Start the next window, shifted to the means of this one; in place."""
         with torch.no_grad():
@@ -174,15 +124,6 @@ class Statistics:
         merged._has_gradient = self._has_gradient or other._has_gradient
         return merged
 
-    def to(self, device: torch.device) -> None:
-        """Move the sums, after the model was moved."""
-        self.sums = self.sums.to(device)
-        self.growth_sums = self.growth_sums.to(device)
-
-    def pack(self) -> Tensor:
-        """All sums as one fp32 vector, ``[11 * positions * units + 4 * (units + 1)]``."""
-        return torch.cat([self.sums.reshape(-1), self.growth_sums.reshape(-1)])
-
     @classmethod
     def unpack(cls, vector: Tensor, shape: Shape) -> Statistics:
         """The statistics of ``shape`` that :meth:`pack` wrote; ``vector`` is copied.
@@ -190,16 +131,10 @@ class Statistics:
         Raises:
             ValueError: the vector's length is not that of such statistics.
         """
-        if vector.numel() != shape.size:
-            raise ValueError(
-                f"expected {shape.size} values for {shape.positions} positions of {shape.units} "
-                f"units, got {vector.numel()}; it was packed for another shape."
-            )
         statistics = cls(1, shape.units, vector.device)
         statistics.stride, statistics.all_positions = shape.stride, shape.all_positions
-        cut = 11 * shape.positions * shape.units
-        statistics.sums = vector[:cut].reshape(11, shape.positions, shape.units).clone()
-        statistics.growth_sums = vector[cut:].reshape(4, shape.units + 1).clone()
+        statistics._make_room(shape.positions)
+        statistics.fill(vector)
         return statistics
 
     def _read(self, tensor: Tensor) -> Tensor:
@@ -210,11 +145,3 @@ class Statistics:
             if self.stride > 1 or tensor.shape[1] > most:
                 return tensor[:, : most : self.stride]
         return tensor
-
-    def _make_room(self, positions: int) -> None:
-        missing = positions - self.positions
-        if missing > 0:
-            with torch.inference_mode(False):
-                room = torch.zeros(11, missing, self.units, device=self.device)
-                self.sums = torch.cat([self.sums, room], 1)
-            self.has_new_cells = True

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from . import cells, measures
+from . import measures
 from .alerts import Scene, explosion_alert, level_alert
 from .arguments import checked_list
-from .cells import Reading
+from .family_statistics import unpacked
 from .levels import Standing
+from .limits import Limits, limits_of
+from .own_measures import OwnMeasures
 from .report import Alert, Indicator, LatentReport, Level, Report
-from .rows import Row, Shape
+from .rows import Shape
 from .rules import Rules
 from .snapshot import Seen, Snapshot
-from .statistics import Statistics
+from .taken import Taken, Window, merged, same_kind, take
 from .words import known_language
 
 ENOUGH_SAMPLES = 32
@@ -50,13 +52,18 @@ class Judge:
         rules: limits and counts.
         optional: latents whose level the run's level ignores.
         language: of the alerts; None: the environment's.
+        own: the user's own measures.
 
     Raises:
         TypeError, ValueError: ``optional`` is no list of names, the language is not known.
     """
 
     def __init__(
-        self, rules: Rules, optional: Sequence[str] = (), language: str | None = None
+        self,
+        rules: Rules,
+        optional: Sequence[str] = (),
+        language: str | None = None,
+        own: OwnMeasures | None = None,
     ) -> None:
         self.rules = rules
         if rules.literal:
@@ -65,11 +72,13 @@ class Judge:
             checked_list(optional, "optional", lambda name: isinstance(name, str))
         )
         self.language = known_language(language)
+        self._own = own or OwnMeasures()
         self.checks = 0
         self.last_healthy_step: int | None = None
         self._healthy_beta = math.nan
         self._standings: dict[str, Standing] = {}
-        self._recent: dict[str, deque[Statistics]] = {}
+        self._recent: dict[str, deque[Window]] = {}
+        self._unknown: set[str] = set()
         self._exploding: dict[str, bool] = {}
         self._losses: deque[float] = deque(maxlen=rules.window_size)
 
@@ -93,15 +102,12 @@ class Judge:
         self._losses.extend(seen)
         trend = measures.trend(list(self._losses)) if seen else None
         before = {name: standing.level for name, standing in self._standings.items()}
-        readings = {name: cells.reading(seen.statistics) for name, seen in snapshot.latents.items()}
+        windows = self._taken(snapshot)
         latents = {
-            name: self._latent(name, seen, readings[name], trend, step, snapshot.beta)
-            for name, seen in snapshot.latents.items()
+            name: self._latent(name, snapshot.latents[name], window, trend, step, snapshot.beta)
+            for name, window in windows.items()
         }
-        limits = {
-            name: self.rules.small_information(measures.dimensions(window))
-            for name, window in readings.items()
-        }
+        limits = {name: limits_of(self.rules, window) for name, window in windows.items()}
         self._note_health(latents, limits, snapshot.beta, step)
         scene = Scene(
             self.language, step, snapshot.beta, self.last_healthy_step, self._healthy_beta
@@ -151,77 +157,91 @@ class Judge:
         self._exploding = dict(state["exploding"])
         self._recent = {}
         for name, kept in state["recent"].items():
-            windows = (Statistics.unpack(w["sums"], Shape(*w["shape"])) for w in kept)
+            windows = (unpacked(w["sums"], Shape(*w["shape"])) for w in kept)
             self._recent[name] = deque(windows, maxlen=_MOST_MERGED - 1)
         self._standings = {n: Standing.from_dict(s) for n, s in state["standings"].items()}
+
+    def _taken(self, snapshot: Snapshot) -> dict[str, Taken]:
+        """The window's measures by latent, those aside whose family is not known here."""
+        found = {name: take(seen.statistics) for name, seen in snapshot.latents.items()}
+        for name in [name for name, taken in found.items() if taken is None]:
+            if name not in self._unknown:
+                self._unknown.add(name)
+                _log.warning(
+                    "latent %r was saved as one of the family %s, which is not imported; it is "
+                    "left out until it is observed. Import it before the state is loaded.",
+                    *(name, snapshot.latents[name].statistics.family),
+                )
+        return {name: taken for name, taken in found.items() if taken is not None}
 
     def _latent(
         self,
         name: str,
         seen: Seen,
-        window: Reading,
+        window: Taken,
         trend: tuple[float, float] | None,
         step: int,
         beta: float,
     ) -> LatentReport:
-        read = self._merged(name, seen.statistics, window)
-        values = measures.scalars(read)
+        taken = self._merged(name, seen.statistics, window)
+        values, per_unit = taken.scalars, dict(taken.per_unit)
         if "information" in values:
             values |= {key: v for key, v in seen.extras.items() if math.isfinite(v)}
-        per_unit, dimensions = measures.per_unit(read), measures.dimensions(read)
         standing = self._standings.get(name, Standing())
         indicators: tuple[Indicator, ...] = ()
         if values["samples"] or values.get("nonfinite"):
-            raised = self.rules.indicators(values, per_unit, dimensions, trend)
+            size, limits = taken.dimensions, limits_of(self.rules, taken)
+            raised = self.rules.indicators(values, per_unit, size, trend, limits.little)
             indicators = raised if standing.checks >= self.rules.skip_checks else ()
-            standing = standing.after(self.rules, values, raised, dimensions, step, beta)
+            standing = standing.after(self.rules, values, raised, size, step, beta, limits)
+        if "information" in values:
+            scalars, vectors = self._own.of(name, taken.read, seen.statistics.units)
+            values, per_unit = scalars | values, vectors | per_unit
         self._standings[name] = standing
         return LatentReport(standing.level, values, per_unit, indicators)
 
-    def _merged(self, name: str, window: Statistics, read: Reading) -> Reading:
-        """The window, read, with the last ones, until there are enough samples.
+    def _merged(self, name: str, window: Window, taken: Taken) -> Taken:
+        """The window with the last ones, until there are enough samples.
 
-        Growth and the counts of what could not be read are its own. A window without a finite
-        sample stays alone: merged it would be the last ones judged again.
+        A window without a finite sample stays alone: merged it would be the last ones judged
+        again.
         """
         recent = self._recent.setdefault(name, deque(maxlen=_MOST_MERGED - 1))
-        if any(earlier.units != window.units for earlier in recent):
+        if any(not same_kind(earlier, window) for earlier in recent):
             recent.clear()
-        if not measures.samples(read):
-            return read
-        if measures.samples(read) >= ENOUGH_SAMPLES:
+        if not taken.samples:
+            return taken
+        enough = max(ENOUGH_SAMPLES, taken.enough)
+        if taken.samples >= enough:
             recent.clear()  # no later window reaches beyond it
-        merged = window
+        together, samples = window, taken.samples
         for earlier in reversed(recent):
-            if measures.samples(merged) >= ENOUGH_SAMPLES:
+            if samples >= enough:
                 break
-            merged = merged.merge(earlier)
+            together = merged(together, earlier, window)
+            samples = measures.samples(together)
         recent.append(window)
-        if merged is window:
-            return read
-        merged.growth_sums = window.growth_sums
-        merged.sums[Row.NONFINITE :] = 0.0
-        merged.sums[Row.NONFINITE :, : window.positions] = window.sums[Row.NONFINITE :]
-        return cells.reading(merged)
+        return taken if together is window else take(together) or taken
 
     def _note_health(
-        self, latents: dict[str, LatentReport], limits: dict[str, float], beta: float, step: int
+        self, latents: dict[str, LatentReport], limits: dict[str, Limits], beta: float, step: int
     ) -> None:
         watched = {name: v for name, v in latents.items() if name not in self.optional}
         healthy = bool(watched) and all(
-            latent.level is Level.OK and latent.measures.get("information", 0.0) >= limits[name]
+            latent.level is Level.OK
+            and latent.measures.get("information", 0.0) >= limits[name].little
             for name, latent in watched.items()
         )
         if healthy:
             self.last_healthy_step, self._healthy_beta = step, beta
 
     def _alerts(
-        self, name: str, latent: LatentReport, previous: Level, scene: Scene, limit: float
+        self, name: str, latent: LatentReport, previous: Level, scene: Scene, limits: Limits
     ) -> list[Alert]:
         alerts = []
         if latent.level is not previous:
             standing = self._standings[name]
-            alerts.append(level_alert(name, latent, previous, standing, scene, limit))
+            alerts.append(level_alert(name, latent, previous, standing, scene, limits))
         explosion = explosion_alert(name, latent, scene)
         if explosion and not self._exploding.get(name):
             alerts.append(explosion)

@@ -13,13 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from .arguments import checked_count
 from .budget import Budget
+from .family import Family
 from .latents import Gathered, Latents
 from .losses import Losses, of_32_bits
 from .pairs import mutual_information
-from .posterior import Posterior
+from .posterior import Posterior, observed
+from .priors import PriorLike
 from .rows import Shape
 from .snapshot import Layout
 
@@ -72,7 +75,21 @@ class Window:
         """Whether it has the steps of a check."""
         return self.steps >= self.frequency
 
-    def take(self, name: str, posterior: Posterior) -> None:
+    def observe(
+        self,
+        name: str,
+        given: Tensor | Distribution | Family,
+        log_variance: Tensor | None,
+        mask: Tensor | None,
+        prior: PriorLike,
+    ) -> None:
+        """What the user says of a batch; in a step that is not observed nothing is looked at."""
+        if self.observes:
+            with self.budget:
+                posterior = observed(name, given, log_variance, mask, prior)
+                self.latents.observe(name, posterior, mask)
+
+    def take(self, name: str, posterior: Posterior | Family) -> None:
         """What a hook saw of a batch."""
         with self.budget:
             if self.observes:
@@ -186,7 +203,7 @@ class Window:
 
     def _mutual_information(self, gathered: Gathered, unknown: Tensor) -> Tensor:
         last = gathered.last
-        if last is None or last.mean.shape[0] < 2:
+        if not isinstance(last, Posterior) or last.mean.shape[0] < 2:
             return unknown
         device = last.mean.device
         if self._generator is None or self._generator.device != device:

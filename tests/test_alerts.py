@@ -8,7 +8,8 @@ import torch
 
 from collapse_logging import Level
 from collapse_logging.alerts import Scene, explosion_alert, level_alert, silent_units
-from collapse_logging.levels import DEAD, Standing
+from collapse_logging.levels import Standing
+from collapse_logging.limits import DEAD, Limits
 from collapse_logging.report import Indicator, LatentReport
 
 from .parts import recorded
@@ -41,7 +42,12 @@ def scene(**changes):
 def alert(report=None, previous=YELLOW, standing=None, limit=0.5, **changes):
     """What is told of a latent's change of level."""
     return level_alert(
-        "z", report or latent(), previous, standing or Standing(), scene(**changes), limit
+        "z",
+        report or latent(),
+        previous,
+        standing or Standing(),
+        scene(**changes),
+        Limits(limit, DEAD * limit),
     )
 
 

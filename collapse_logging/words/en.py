@@ -25,6 +25,7 @@ ALERTS: Mapping[str, str] = {
     "kl": "the posterior is almost the prior",
     "variance": "the posterior variance is almost the prior's",
     "active_units": "almost no unit's mean depends on the data",
+    "usage": "almost no code of the codebook is used",
     "mismatch": "the KL is paid but carries no information (free bits or an offset)",
     "decoder_ignores_latent": "the decoder does as well with another sample's z",
     "reconstruction_trend": "the reconstruction loss is rising",

@@ -25,6 +25,7 @@ ALERTS: Mapping[str, str] = {
     "kl": "KL 散度过低，后验几乎与先验相同",
     "variance": "后验方差几乎等于先验方差",
     "active_units": "激活单元比例过低，几乎没有单元的均值随数据变化",
+    "usage": "码本中几乎没有码被使用",
     "mismatch": "付出了 KL 的代价，却不携带信息（free bits 或常数偏移所致）",
     "decoder_ignores_latent": "换用其他样本的 z，解码器的效果同样好",
     "reconstruction_trend": "重构损失持续上升",

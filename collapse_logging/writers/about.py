@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..messages import MEASURES
 from ..report import Level
 from ..terminal import wrapped
 from ..words import LANGUAGES, word
@@ -13,33 +14,6 @@ from .base import escape
 
 _CELL = 48
 """Columns that a line of a cell takes."""
-
-MEASURES = (
-    "level",
-    "information",
-    "kl",
-    "mismatch",
-    "growth",
-    "active_units",
-    "active_fraction",
-    "informative_units",
-    "passive_units",
-    "posterior_variance",
-    "mean_variance",
-    "within_batch_variance",
-    "mutual_information",
-    "mutual_information_cap",
-    "decoder_gap",
-    "decoder_gap_error",
-    "beta",
-    "reconstruction_loss",
-    "overhead_ms",
-    "overhead_share",
-    "samples",
-    "nonfinite",
-    "clamped",
-)
-"""Every scalar, the most important first; quantiles are explained with their mean."""
 
 
 def about(settings: Mapping[str, Any]) -> str:

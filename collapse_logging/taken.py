@@ -1,0 +1,93 @@
+"""The measures of one latent in one window, whatever kind of latent it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import cells, measures
+from .cells import Reading
+from .family import Family
+from .family_measures import FamilyReading, family_per_unit, family_reading, family_scalars
+from .family_statistics import FamilyStatistics
+from .report import Vector
+from .rows import Row
+from .statistics import Statistics
+from .sums import Sums
+
+Window = Statistics | FamilyStatistics
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a window says.
+
+    Attributes:
+        read: its sums on the host.
+        samples: in the window.
+        dimensions: units times the positions that an average sample has.
+        capacity: the most nats that the latent can carry, infinite for a Gaussian.
+        enough: samples that a check of this kind needs, beside what every one does.
+        family: None for a diagonal Gaussian.
+    """
+
+    read: Reading | FamilyReading
+    samples: float
+    dimensions: float
+    capacity: float = float("inf")
+    enough: int = 0
+    family: type[Family] | None = None
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """Every scalar measure by name."""
+        read = self.read
+        return measures.scalars(read) if isinstance(read, Reading) else family_scalars(read)
+
+    @property
+    def per_unit(self) -> Mapping[str, Vector]:
+        """Every per-unit measure by name, ``[units]`` each."""
+        read = self.read
+        return measures.per_unit(read) if isinstance(read, Reading) else family_per_unit(read)
+
+
+def take(window: Window) -> Taken | None:
+    """The measures of a window; None where its family is not known in this process."""
+    if isinstance(window, Statistics):
+        read = cells.reading(window)
+        return Taken(read, measures.samples(read), measures.dimensions(read))
+    found = family_reading(window)
+    if found is None:
+        return None
+    return Taken(
+        found,
+        found.samples,
+        found.dimensions,
+        found.capacity,
+        found.family.enough(len(window.sums) - 2),
+        found.family,
+    )
+
+
+def merged(window: Window, earlier: Window, latest: Window) -> Window:
+    """A window with an earlier one.
+
+    Growth and the counts of what could not be read are those of the latest alone.
+
+    Args:
+        window: the latest, or what was merged with it so far.
+        earlier: a window of the same kind.
+        latest: the latest one.
+    """
+    both = window.merge(earlier)  # type: ignore[arg-type]
+    unread = slice(Row.NONFINITE, None) if isinstance(both, Statistics) else slice(1, 2)
+    both.growth_sums = latest.growth_sums
+    both.sums[unread] = 0.0
+    both.sums[unread, : latest.positions] = latest.sums[unread]
+    return both
+
+
+def same_kind(one: Sums, other: Sums) -> bool:
+    """Whether two windows may be merged."""
+    mine, theirs = one.shape, other.shape
+    return (mine.units, mine.rows, mine.family) == (theirs.units, theirs.rows, theirs.family)
