@@ -442,7 +442,7 @@ def test_a_family_that_is_not_imported_is_left_out_with_a_word(caplog):
     assert "gone:Family, which is not imported" in warnings_in(caplog)[0]
 
 
-def test_it_is_written_and_read_back(tmp_path):
+def test_it_is_written_and_read_back(tmp_path, capsys):
     """The ledger and the check command know a codebook as any other latent."""
     from collapse_logging.cli import main
 
@@ -453,3 +453,4 @@ def test_it_is_written_and_read_back(tmp_path):
             monitor.observe("codes", Codebook(torch.zeros(64).long(), 32))
             monitor.step()
     assert main(["check", str(tmp_path)]) == 1
+    assert "set dead codes to encoder outputs" in capsys.readouterr().out
