@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .families import Codebook, Family
 from .monitor import CollapseMonitor
 from .report import Alert, Indicator, LatentReport, Level, Report
 from .rules import Rules
@@ -20,7 +21,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alert",
+    "Codebook",
     "CollapseMonitor",
+    "Family",
     "Indicator",
     "LatentReport",
     "Level",

@@ -66,7 +66,7 @@ def level_alert(
         latent.level,
         shown,
         scene.healthy_step,
-        advice(latent.level, shown, scene.language, betas),
+        advice(latent.level, shown, scene.language, betas, "usage" in latent.measures),
         since=standing.since if worse else None,
         units=silent_units(latent) if worse else (),
         unit_count=len(next(iter(latent.per_unit.values()))),

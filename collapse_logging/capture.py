@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from .family import Family
 from .hook import Hook, Swap
 from .outputs import describe, posterior_of, refusal, uses_its_mean
 from .paths import likely_paths, name_paths, undecided, unknown_path
 from .posterior import Posterior
 from .traced import Trace, is_of_graph, same
 
-Observe = Callable[[str, Posterior], None]
+Observe = Callable[[str, Posterior | Family], None]
 Grow = Callable[[str, Tensor], None]
 Latents = str | Sequence[str] | Mapping[str, str] | None
 
@@ -74,7 +75,7 @@ class Capture:
         self.latents: tuple[str, ...] = ()
         self._hooks: dict[Hook, Trace] = {}
         self._after: Hook | None = None
-        self._found: dict[str, tuple[Posterior, Hook]] = {}
+        self._found: dict[str, tuple[Posterior | Family, Hook]] = {}
         self._last_list: Callable[[], Tensor | None] = lambda: None
         self._searching, self._listed = latents is None, False
         self._quiet, self._told = 0, False
@@ -171,10 +172,10 @@ class Capture:
                 "%s It gave a posterior before; this is left out.", refusal(hook.name, output)
             )
 
-    def _take(self, name: str, posterior: Posterior, used: bool = False) -> None:
+    def _take(self, name: str, posterior: Posterior | Family, used: bool = False) -> None:
         self._quiet = 0
         self._taken.setdefault(name, False)
-        if used and is_of_graph(posterior.mean):
+        if used and isinstance(posterior, Posterior) and is_of_graph(posterior.mean):
             self._no_growth(name)
             posterior = Posterior(posterior.mean.detach(), posterior.log_variance)
         self._observe(name, posterior)
@@ -224,7 +225,7 @@ class Capture:
         for i, entry in enumerate(entries := self._last_z_list()):
             name = "z" if len(entries) == 1 else f"z{i}"
             posterior = posterior_of(entry)
-            if posterior is None:
+            if not isinstance(posterior, Posterior):
                 raise TypeError(
                     f"latent {name!r}: expected _last_z_list to hold (z, mean, log_variance), got "
                     f"{describe(entry)}."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import torch
@@ -27,11 +27,13 @@ class Family(ABC):
     Its fields that are tensors begin with the batch; with positions these come second.
 
     Attributes:
-        amounts: measures that are summed over positions and units; others are averaged.
+        amounts: measures that are summed over positions and units, as nats are; ...
+        counts: ... that are summed over units alone; all others are averaged.
         dead: share of "little information" (:meth:`little`) below which there is as good as none.
     """
 
     amounts: ClassVar[tuple[str, ...]] = ("information", "kl")
+    counts: ClassVar[tuple[str, ...]] = ()
     dead: ClassVar[float] = 0.2
 
     @abstractmethod
@@ -131,6 +133,23 @@ class Family(ABC):
         for field in dataclasses.fields(self):
             if isinstance(value := getattr(self, field.name), Tensor):
                 yield field.name, value
+
+
+def check_parameters(what: str, tensor: object, shapes: Sequence[str]) -> None:
+    """Raise unless it is a floating-point tensor of one of the shapes, one axis more each.
+
+    Raises:
+        TypeError, ValueError: with expected, got and how to mend.
+    """
+    expected = f"{what}: expected parameters {' or '.join(shapes)} of a floating-point type"
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        came = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise TypeError(f"{expected}, got {came}; pass the network's output itself.")
+    if not 2 <= tensor.ndim <= len(shapes) + 1 or 0 in tensor.shape[1:]:
+        raise ValueError(
+            f"{expected}, got {list(tensor.shape)}; the batch comes first, and all positions are "
+            "one axis."
+        )
 
 
 def name_of(family: type[Family]) -> str:

@@ -74,14 +74,15 @@ def family_reading(statistics: FamilyStatistics) -> FamilyReading | None:
 
 
 def family_scalars(read: FamilyReading) -> dict[str, float]:
-    """Every scalar by name: amounts are summed over the units, other measures averaged."""
+    """Every scalar by name: amounts and counts are summed over the units, others averaged."""
     if not read.samples:
         return {"samples": 0.0, "nonfinite": read.nonfinite}
     scalars = {}
     for name, vector in read.values.items():
         known = vector[np.isfinite(vector)]
         if known.size:
-            scalars[name] = float(known.sum() if name in read.family.amounts else known.mean())
+            is_sum = name in (*read.family.amounts, *read.family.counts)
+            scalars[name] = float(known.sum() if is_sum else known.mean())
     information = read.values["information"]
     scalars["informative_units"] = float(np.count_nonzero(information > INFORMATIVE_NATS))
     if "kl" in scalars:

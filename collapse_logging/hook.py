@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .outputs import posterior_of, refusal
+from .posterior import Posterior
 from .traced import Trace
 
 
@@ -120,7 +121,7 @@ class Hook:
             return None
         self.trace.build()
         posterior = posterior_of(output)
-        if posterior is not None:
+        if isinstance(posterior, Posterior):
             return self.trace.keep(output, posterior)
         if self.required:
             raise TypeError(refusal(self.name, output))

@@ -158,6 +158,7 @@ def advice(
     indicators: Sequence[Indicator],
     language: str = "en",
     beta: tuple[float, float] | None = None,
+    codebook: bool = False,
 ) -> str:
     """What to do at a level, in plain words.
 
@@ -166,13 +167,16 @@ def advice(
         indicators: what is raised.
         language: of :data:`collapse_logging.words.LANGUAGES`.
         beta: its value now and at the last healthy step, if it was told and has risen.
+        codebook: whether the latent is one: then it is not the KL that takes it away.
     """
     names = {indicator.name for indicator in indicators}
     if level < 2:
         return word(language, "advise watch") if level else ""
     steps = ["advise stop"] if level == 3 else []
     ignored = "decoder_ignores_latent" in names and "information" not in names
-    if ignored:
+    if codebook and not ignored:
+        steps += ["advise codes", "advise book"]
+    elif ignored:
         steps.append("advise ignored")
     else:
         last = "advise floor" if "mismatch" in names else "advise decoder"

@@ -8,14 +8,21 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from .families import family_of
+from .family import Family
 from .posterior import Posterior, as_posterior
 
 
-def posterior_of(output: object) -> Posterior | None:
+def posterior_of(output: object) -> Posterior | Family | None:
     """The posterior in a module's output, or None.
 
-    ``(mean, log_variance)``, ``(anything, mean, log_variance)`` or a Normal distribution.
+    ``(mean, log_variance)``, ``(anything, mean, log_variance)``, a Normal or a discrete
+    distribution, or a :class:`Family`.
     """
+    if isinstance(output, Family):
+        return output
+    if isinstance(output, Distribution) and (family := family_of(output)) is not None:
+        return family
     if isinstance(output, Distribution):
         try:
             return as_posterior(output)

@@ -201,13 +201,14 @@ def _check_tensor(value: object, role: str, latent: str) -> None:
         came = "nothing" if value is None else type(value).__name__
         raise TypeError(
             f"latent {latent!r}: expected a posterior, that is observe(name, mean, log_variance) "
-            f"with two tensors or observe(name, distribution) with a Normal or "
-            f"Independent(Normal), got {came} for {role}."
+            f"with two tensors or observe(name, distribution) with a Normal, a Categorical or a "
+            f"Bernoulli, got {came} for {role}."
         )
     if not value.is_floating_point() or value.dtype.itemsize == 1:
         raise TypeError(
             f"latent {latent!r}: expected {role} of a floating-point type of 16 bits or more, got "
-            f"{value.dtype}; pass the network's output itself, not indices, counts or codes."
+            f"{value.dtype}; pass the network's output itself; codes of a codebook as "
+            "Codebook(indices, size)."
         )
     if value.layout != torch.strided or value.is_nested:
         kind = "a nested tensor" if value.is_nested else f"layout {value.layout}"

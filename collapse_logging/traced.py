@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .family import Family
 from .outputs import uses_its_mean, with_mean
 from .posterior import Posterior, by_position
 
@@ -98,12 +99,13 @@ def is_of_graph(mean: Tensor) -> bool:
     return type(made.grad_fn).__name__ == "CompiledFunctionBackward"
 
 
-def same(one: Posterior, other: Posterior) -> bool:
+def same(one: Posterior | Family, other: Posterior | Family) -> bool:
     """Whether two are the same run's; one that a graph kept is a copy."""
-    if one.mean is other.mean:
+    mine, theirs = one.tensors[0], other.tensors[0]
+    if mine is theirs:
         return True
-    kept = not (one.mean.requires_grad and other.mean.requires_grad)
-    return kept and one.mean.shape == other.mean.shape and torch.equal(one.mean, other.mean)
+    kept = not (mine.requires_grad and theirs.requires_grad)
+    return kept and mine.shape == theirs.shape and torch.equal(mine, theirs)
 
 
 class _Growth(torch.autograd.Function):

@@ -7,11 +7,13 @@ import sys
 import pytest
 
 import collapse_logging
-from collapse_logging import writers
+from collapse_logging import families, writers
 
 PACKAGE_NAMES = {
     "Alert",
+    "Codebook",
     "CollapseMonitor",
+    "Family",
     "Indicator",
     "LatentReport",
     "Level",
@@ -32,14 +34,17 @@ WRITER_NAMES = {
     "Writer",
     "complete",
 }
+FAMILY_NAMES = {"Bernoulli", "Categorical", "Codebook", "Family", "family_of"}
 PUBLIC = [(collapse_logging, name) for name in sorted(PACKAGE_NAMES)]
 PUBLIC += [(writers, name) for name in sorted(WRITER_NAMES)]
+PUBLIC += [(families, name) for name in sorted(FAMILY_NAMES - PACKAGE_NAMES)]
 
 
 def test_the_public_names_are_the_promised_ones():
     """A name that comes or goes is a decision, taken here as well."""
     assert set(collapse_logging.__all__) == PACKAGE_NAMES
     assert set(writers.__all__) == WRITER_NAMES
+    assert set(families.__all__) == FAMILY_NAMES
     assert dir(collapse_logging) == sorted(collapse_logging.__all__)
 
 

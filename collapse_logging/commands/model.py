@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..arguments import require_count
 from ..capture import Capture
+from ..family import Family
 from ..paths import likely_paths
 from ..posterior import Posterior
 from ..words import word
@@ -71,7 +72,7 @@ def _forward(
     say: Say,
 ) -> Iterator[Finding]:
     """Run it on noise under a capture, as in a training step, and say what was seen."""
-    seen: dict[str, Posterior] = {}
+    seen: dict[str, Posterior | Family] = {}
     try:
         capture = Capture(model.train(), latents, seen.__setitem__)
     except (TypeError, ValueError) as error:
@@ -97,16 +98,16 @@ def _forward(
 
 
 def _found(
-    model: nn.Module, latents: list[str] | None, seen: dict[str, Posterior], say: Say
+    model: nn.Module, latents: list[str] | None, seen: dict[str, Posterior | Family], say: Say
 ) -> Iterator[Finding]:
     """Each latent that was seen, and how to name them."""
     for path in latents or ():
         if path not in seen:
             yield Finding(False, say("did not run", path=path), (say("by hand"),))
     for name, posterior in seen.items():
-        shape = list(posterior.mean.shape)
+        shape = list(posterior.tensors[0].shape)
         yield Finding(True, say("seen", name=name, shape=shape))
-        if not posterior.mean.requires_grad:
+        if isinstance(posterior, Posterior) and not posterior.mean.requires_grad:
             yield Finding(False, say("no gradient", name=name), (say("detached"),))
     if seen and all(name in dict(model.named_modules()) for name in seen):
         what = repr(next(iter(seen)) if len(seen) == 1 else list(seen))

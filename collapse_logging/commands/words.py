@@ -53,8 +53,11 @@ def what_to_do(recording: Recording, language: str = "en") -> str:
     report = recording.report
     if report is None:
         return ""
-    found = (i for latent in report.latents.values() for i in latent.indicators)
-    return advice(report.level, tuple(found), language)
+    latents = report.latents.values()
+    found = tuple(indicator for latent in latents for indicator in latent.indicators)
+    worst = [latent for latent in latents if latent.level is report.level]
+    codebook = bool(worst) and all("usage" in latent.measures for latent in worst)
+    return advice(report.level, found, language, codebook=codebook)
 
 
 def level_shown(level: Level, language: str = "en") -> str:

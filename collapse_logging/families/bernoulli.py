@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..family import Family
+from ..family import Family, check_parameters
 from ..report import Vector
 
 
@@ -31,6 +31,11 @@ class Bernoulli(Family):
     prior_logits: Tensor | None = None
     probabilities: bool = False
     grows: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be parameters."""
+        shapes = ("[batch, units]", "[batch, positions, units]")
+        check_parameters("Bernoulli", self.logits, shapes)
 
     @property
     def parameter(self) -> Tensor | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..family import Family
+from ..family import Family, check_parameters
 from ..report import Vector
 
 FLOOR = -80.0
@@ -35,6 +35,15 @@ class Categorical(Family):
     log_prior: Tensor | None = None
     probabilities: bool = False
     grows: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be parameters."""
+        shapes = (
+            "[batch, classes]",
+            "[batch, units, classes]",
+            "[batch, positions, units, classes]",
+        )
+        check_parameters("Categorical", self.logits, shapes)
 
     @property
     def parameter(self) -> Tensor | None:
@@ -89,7 +98,9 @@ class Categorical(Family):
         excess, (to_uniform, kl) = mean[:-2], mean[-2:]
         classes = len(excess)
         usage = excess + 1.0 / classes
-        log_ratio = np.log1p(np.maximum(classes * excess, math.expm1(FLOOR)))
+        log_ratio = np.log(np.maximum(classes * usage, math.exp(FLOOR)))
+        near = np.abs(classes * excess) < 0.1  # where the sum would lose the digits
+        log_ratio = np.where(near, np.log1p(np.where(near, classes * excess, 0.0)), log_ratio)
         of_mean = (usage * log_ratio - excess).sum(0)
         kl = np.maximum(kl, 0.0)
         return {

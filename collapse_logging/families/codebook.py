@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import require_count
 from ..family import Family
 from ..report import Vector
 
@@ -28,12 +29,31 @@ class Codebook(Family):
             ``[batch, positions, quantizers]``; None: there is one.
     """
 
-    amounts: ClassVar[tuple[str, ...]] = ("information", "dead_codes", "outside_codes")
+    counts: ClassVar[tuple[str, ...]] = ("dead_codes", "outside_codes")
     dead: ClassVar[float] = 0.5
 
     indices: Tensor
     size: int
     axis: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be codes."""
+        require_count("Codebook: size", self.size, at_least=1)
+        indices, whole = self.indices, (torch.uint8, torch.int16, torch.int32, torch.int64)
+        if not isinstance(indices, Tensor) or indices.dtype not in whole:
+            came = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
+            raise TypeError(
+                f"Codebook: expected indices as a tensor of integers, got {came}; pass what the "
+                "quantizer picked, not the vectors."
+            )
+        axes = range(1 - indices.ndim, indices.ndim)
+        if indices.ndim == 0 or (
+            self.axis is not None and (self.axis not in axes or not self.axis)
+        ):
+            raise ValueError(
+                f"Codebook: expected indices [batch, ...] and an axis behind the batch, got "
+                f"{list(indices.shape)} and axis {self.axis}; leave axis out for one codebook."
+            )
 
     @property
     def positions_and_units(self) -> tuple[int, int]:

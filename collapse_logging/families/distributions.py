@@ -25,16 +25,16 @@ def family_of(distribution: Distribution, prior: object = None, latent: str = "z
 
     Raises:
         TypeError: a prior of another kind.
-        ValueError: shapes that are no latent's.
+        ValueError: shapes that are no latent's, or that the prior does not fit.
     """
     natural = _natural(distribution)
     if natural is None:
         return None
     kind, tensor, probabilities = natural
-    _check_shape(kind, tensor, latent)
-    grows = distribution.has_rsample
-    log_prior = None if prior is None else _prior(kind, prior, tensor, latent)
-    return kind(tensor, log_prior, probabilities, grows)
+    found = kind(tensor, None, probabilities, distribution.has_rsample)
+    if prior is None:
+        return found
+    return kind(tensor, _prior(kind, prior, tensor, latent), probabilities, found.grows)
 
 
 def _natural(
@@ -56,18 +56,6 @@ def _natural(
             tensor = base._param  # not its other form, which is made anew of this one
             return ours, tensor, tensor is not vars(base).get("logits")
     return None
-
-
-def _check_shape(kind: type[Family], tensor: Tensor, latent: str) -> None:
-    most = 4 if kind is Categorical else 3
-    if not 2 <= tensor.ndim <= most or 0 in tensor.shape[1:]:
-        last = ", classes" if kind is Categorical else ""
-        shapes = [f"[batch{axes}{last}]" for axes in (", units", ", positions, units")]
-        shapes = ["[batch, classes]", *shapes] if kind is Categorical else shapes
-        raise ValueError(
-            f"latent {latent!r}: expected {kind.__name__} parameters {' or '.join(shapes)}, got "
-            f"{list(tensor.shape)}; flatten its positions, so that the batch comes first."
-        )
 
 
 def _prior(

@@ -62,6 +62,8 @@ ALERTS: Mapping[str, str] = {
     "healthy step",
     "advise decoder": "try free bits or a weaker decoder",
     "advise floor": "the KL is held up by free bits or an offset: weaken the decoder",
+    "advise codes": "set dead codes to encoder outputs, now and at the start (k-means)",
+    "advise book": "update the codebook by moving averages, or take fewer or shorter codes",
     "advise ignored": "weaken the decoder, or take away its other inputs: it does not need z",
     "advise explosion": "lower the learning rate, clip gradients or bound ln sigma^2",
     "verdict": "verdict at step {step}: {level} ({latents}); last healthy: {healthy}",

@@ -38,6 +38,8 @@ ABOUT: Mapping[str, str] = {
     "chart units": "active and informative units",
     "chart means": "variance of means (collapse: 0), p10-p90",
     "chart posterior": "posterior variance (collapse: 1), p10-p90",
+    "chart perplexity": "classes or codes in use (perplexity)",
+    "chart usage": "share of codes in use (collapse: 0)",
     "chart growth": "growth: alive above, dying below the band",
     "meaning OK": "the latent carries information, or is coming alive",
     "action OK": "nothing",

@@ -60,6 +60,8 @@ ALERTS: Mapping[str, str] = {
     "advise beta back": "把 beta 从 {now:.3g} 降到 {then:.3g} 左右，即最后一次健康时的值",
     "advise decoder": "尝试 free bits，或换用较弱的解码器",
     "advise floor": "KL 是靠 free bits 或常数偏移撑起来的，请削弱解码器",
+    "advise codes": "用编码器的输出重置死码，训练开始时也用它初始化（k-means）",
+    "advise book": "用滑动平均更新码本，或减少码的个数或维数",
     "advise ignored": "削弱解码器，或去掉它的其他输入：它现在不需要 z",
     "advise explosion": "降低学习率、裁剪梯度，或限制 ln sigma^2 的范围",
     "verdict": "第 {step} 步的结论：{level}（{latents}）；最后一次健康：{healthy}",

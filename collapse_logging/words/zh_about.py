@@ -37,6 +37,8 @@ ABOUT: Mapping[str, str] = {
     "chart units": "激活单元与携带信息的单元",
     "chart means": "后验均值的方差（塌缩时为 0），p10–p90",
     "chart posterior": "后验方差（塌缩时为 1），p10–p90",
+    "chart perplexity": "用到的类别或码的个数（困惑度）",
+    "chart usage": "被使用的码的比例（塌缩时为 0）",
     "chart growth": "增长：高于色带为变活跃，低于色带为被压缩",
     "meaning OK": "潜在变量携带信息，或正在变得活跃",
     "action OK": "无需处理",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,27 @@ Charts = dict[str, list[Any]]
 
 
 def layout(
-    latents: Sequence[str], prefix: str = "collapse", language: str = "en"
+    latents: Sequence[str],
+    prefix: str = "collapse",
+    language: str = "en",
+    measures: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, Charts]:
     """Six charts a latent; with several latents, one category each below the worst level.
 
     At most three tags a chart, because TensorBoard colours lines by run alone. The same layout
     from each run, so that merging them gives it once.
+
+    Args:
+        latents: names, in the order of the charts.
+        prefix: first part of every tag.
+        language: of the titles.
+        measures: what each has; charts of others are left out. None, or no entry: a Gaussian's.
     """
+    known = measures or {}
     say = partial(word, language)
     title = say("dashboard" if prefix == "collapse" else "dashboard of", prefix=prefix)
     if len(latents) == 1:
-        charts = _charts(latents[0], prefix, language)
+        charts = _charts(latents[0], prefix, language, known.get(latents[0]))
         name = latents[0]
         return {
             title: {say("chart of", latent=name, chart=chart): charts[chart] for chart in charts}
@@ -36,7 +46,9 @@ def layout(
     title_of_worst = say("dashboard worst", levels=_levels(language))
     worst: Charts = {title_of_worst: ["Multiline", _exactly(f"{prefix}/level")]}
     return {title: worst} | {
-        say("dashboard latent", title=title, latent=name): _charts(name, prefix, language)
+        say("dashboard latent", title=title, latent=name): _charts(
+            name, prefix, language, known.get(name)
+        )
         for name in latents
     }
 
@@ -52,7 +64,10 @@ def growth_limits(latent: str, limit: float, prefix: str = "collapse") -> dict[s
 
 
 def write_dashboard(
-    log_dir: str, latents: Sequence[str], prefix: str = "collapse", language: str = "en"
+    log_dir: str,
+    latents: Mapping[str, Collection[str]],
+    prefix: str = "collapse",
+    language: str = "en",
 ) -> None:
     """Write the layout into ``<log_dir>/<prefix>/dashboard``, unless it is there already.
 
@@ -61,7 +76,7 @@ def write_dashboard(
 
     Args:
         log_dir: the run's folder, local or remote, as a ``SummaryWriter`` takes it.
-        latents: names, in the order of the charts.
+        latents: names, in the order of the charts, and the measures of each.
         prefix: first part of every tag.
         language: of the titles.
 
@@ -71,7 +86,7 @@ def write_dashboard(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    charts = layout(latents, prefix, language)
+    charts = layout(list(latents), prefix, language, latents)
     folder = f"{log_dir.rstrip('/')}/{prefix}/dashboard"
     suffix = "." + hashlib.sha256(json.dumps(charts).encode()).hexdigest()[:12]
     if "://" not in folder and any(Path(folder).glob(f"*tfevents*{suffix}")):
@@ -80,25 +95,32 @@ def write_dashboard(
         board.add_custom_scalars(charts)
 
 
-def _charts(latent: str, prefix: str, language: str) -> Charts:
+_GAUSSIAN = ("active_units", "mean_variance", "posterior_variance")
+
+
+def _charts(
+    latent: str, prefix: str, language: str, measures: Collection[str] | None = None
+) -> Charts:
     """TensorBoard shows margins behind the other charts, and the last of them first."""
     tag = f"{prefix}/{latent}"
     limits = growth_limits(latent, 0.0, prefix)
     say = partial(word, language)
-    return {
+    has = _GAUSSIAN if measures is None or "posterior_variance" in measures else measures
+    units = [f"{tag}/active_units"] if "active_units" in has else []
+    charts: Charts = {
         say("chart level", levels=_levels(language)): ["Multiline", _exactly(f"{tag}/level")],
         say("chart information"): ["Multiline", _exactly(f"{tag}/information", f"{tag}/kl")],
-        say("chart units"): [
-            "Multiline",
-            _exactly(f"{tag}/active_units", f"{tag}/informative_units"),
-        ],
-        say("chart means"): ["Margin", _quantiles(f"{tag}/mean_variance")],
-        say("chart posterior"): [
-            "Margin",
-            _quantiles(f"{tag}/posterior_variance"),
-        ],
-        say("chart growth"): ["Margin", [f"{tag}/growth", *limits]],
+        say("chart units"): ["Multiline", _exactly(*units, f"{tag}/informative_units")],
     }
+    if "perplexity" in has:
+        charts[say("chart perplexity")] = ["Multiline", _exactly(f"{tag}/perplexity")]
+    if "usage" in has:
+        charts[say("chart usage")] = ["Multiline", _exactly(f"{tag}/usage")]
+    if "mean_variance" in has:
+        charts[say("chart means")] = ["Margin", _quantiles(f"{tag}/mean_variance")]
+        charts[say("chart posterior")] = ["Margin", _quantiles(f"{tag}/posterior_variance")]
+    charts[say("chart growth")] = ["Margin", [f"{tag}/growth", *limits]]
+    return charts
 
 
 def _levels(language: str) -> str:

@@ -94,7 +94,7 @@ class TensorBoardWriter(Writer):
             if self._folder is not None:
                 self._writer, self._on_dashboard = None, []
             raise
-        self._write_dashboard(list(shown_latents(report)))
+        self._write_dashboard({n: latent.measures for n, latent in shown_latents(report).items()})
 
     def resume(self, step: int) -> None:
         """Have TensorBoard forget what a killed session wrote later, in a folder of our own."""
@@ -169,12 +169,12 @@ class TensorBoardWriter(Writer):
                 found.update(growth_limits(name, limit, self.prefix))
         return found
 
-    def _write_dashboard(self, latents: list[str]) -> None:
+    def _write_dashboard(self, latents: Mapping[str, Mapping[str, float]]) -> None:
         """Once, and again when a latent has come; a failure is told by the guard, not repeated."""
         folder = self.log_dir
-        if folder is None or latents == self._on_dashboard:
+        if folder is None or list(latents) == self._on_dashboard:
             return
-        self._on_dashboard = latents
+        self._on_dashboard = list(latents)
         with contextlib.suppress(ModuleNotFoundError):  # tensorboardX alone, without tensorboard
             write_dashboard(folder, latents, self.prefix, self._language)
 

@@ -153,3 +153,15 @@ def test_without_tensorboard_there_is_none(
         write(theirs, reports[:2])
     assert files(tmp_path) == []
     assert len(events(tmp_path).Scalars("collapse/level")) == 2
+
+
+def test_a_latent_has_the_charts_of_what_it_measures():
+    """A codebook has no variances, a Gaussian no perplexity, a family of one's own neither."""
+    charts = layout(["a"], measures={"a": {"information", "perplexity", "usage"}})
+    titles = [title for category in charts.values() for title in category]
+    assert any("perplexity" in title for title in titles)
+    assert not any("variance" in title for title in titles)
+    (own,) = layout(["a"], measures={"a": {"information"}}).values()
+    (gaussian,) = layout(["a"]).values()
+    assert len(own) == 4
+    assert not any("perplexity" in title for title in gaussian)
