@@ -83,6 +83,21 @@ _DAY = 24 * 60.0
 _LONGEST = 200
 
 
+def splits(patients: int) -> dict[str, range]:
+    """Which patients are for what: a tenth each, the last, for validation and for test.
+
+    >>> {part: len(indices) for part, indices in splits(1000).items()}
+    {'train': 800, 'valid': 100, 'test': 100}
+    """
+    tenth = patients // 10
+    first, second = patients - 2 * tenth, patients - tenth
+    return {
+        "train": range(first),
+        "valid": range(first, second),
+        "test": range(second, patients),
+    }
+
+
 def patient(seed: int, index: int) -> Events:
     """All events of one patient, the same for the same seed and index, whatever else is made.
 
@@ -135,7 +150,7 @@ def _measured(random: np.random.Generator, state: Vector) -> NDArray[np.bool_]:
     kept = np.array([1 - PANELS[v.panel][1] for v in VARIABLES.values()])
     there = panels[:, of] & (random.random((visits, len(VARIABLES))) < kept)
     there[~there.any(1), 0] = True
-    return there
+    return np.asarray(there)
 
 
 def _in_units(z: Vector, variable: NDArray[np.int64]) -> Vector:
@@ -145,7 +160,7 @@ def _in_units(z: Vector, variable: NDArray[np.int64]) -> Vector:
     for name, (low, high) in LIMITS.items():
         here = variable == list(VARIABLES).index(name)
         value[here] = np.clip(value[here], low, high)
-    return np.round(value, 2)
+    return np.asarray(value.round(2))
 
 
 def _first_of_a_laboratory() -> int:

@@ -79,7 +79,9 @@ def collate(patients: Sequence[Patient]) -> Batch:
     longest = max(sets)
     before = torch.tensor([0, *sets[:-1]]).cumsum(0)
     return Batch(
-        *(torch.cat([patient[i] for patient in patients]) for i in range(3)),
+        torch.cat([patient.variable for patient in patients]),
+        torch.cat([patient.value for patient in patients]),
+        torch.cat([patient.late for patient in patients]),
         torch.cat([p.of_set + first for p, first in zip(patients, before, strict=True)]),
         torch.cat([patient.hour for patient in patients]),
         torch.cat([torch.arange(count) + row * longest for row, count in enumerate(sets)]),
@@ -114,8 +116,8 @@ class Variables:
                 sums[name] = _merged(sums.get(name, (0, 0.0, 0.0)), (own[0], own[1], own[2]))
         found = {name: sums[name] for name in sorted(sums)}
         deviations = (math.sqrt(squares / count) for count, _, squares in found.values())
-        means = (float(mean) for _, mean, _ in found.values())
-        return cls(tuple(found), tuple(means), tuple(float(d) or 1.0 for d in deviations))
+        middles = tuple(float(mean) for _, mean, _ in found.values())
+        return cls(tuple(found), middles, tuple(float(d) or 1.0 for d in deviations))
 
     def require(self, events: Events, where: object) -> NDArray[np.int64]:
         """The number of each event's variable.

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..arguments import require_count, require_number, require_one_of
 from .events import Batch
-from .sets import Course, Posterior, SetDecoder, SetEncoder
+from .sets import Course, SetDecoder, SetEncoder
+from .vae import Posterior
 from .warmup import warmed_up
 
 
@@ -53,11 +54,11 @@ class SeqSetVAE(pl.LightningModule):
         units: int = 16,
         layers: int = 1,
         heads: int = 4,
-        deviation: float = 0.5,
-        beta: float = 0.1,
+        deviation: float = 1.0,
+        beta: float = 0.5,
         warmup_beta: bool = True,
         max_beta: float | None = None,
-        beta_warmup_steps: int = 5000,
+        beta_warmup_steps: int = 2000,
         free_bits: float = 0.0,
         kl_annealing: bool = False,
         reduction: str = "sum",
@@ -119,10 +120,9 @@ class SeqSetVAE(pl.LightningModule):
         reconstruction, kl = by_set.mean(), kl_by_unit.mean(0)
         beta = self.beta_now
         loss = reconstruction + beta * kl.clamp(min=self.free_bits).sum()
-        shown = {f"{split}_recon": reconstruction, f"{split}_kl": kl.sum()}
-        rows = len(by_set)
-        self.log(f"{split}_loss", loss, batch_size=rows)
-        self.log_dict(shown, prog_bar=split == "train", batch_size=rows)
+        shown, rows = {f"{split}_recon": reconstruction, f"{split}_kl": kl.sum()}, len(by_set)
+        self.log(f"{split}_loss", loss, prog_bar=split == "train", batch_size=rows)
+        self.log_dict(shown, batch_size=rows)
         if split == "train":
             self.log("beta", beta, batch_size=rows)
         return loss  # type: ignore[no-any-return]

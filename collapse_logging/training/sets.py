@@ -39,19 +39,6 @@ class SetEncoder(nn.Module):
         return self.whole(torch.cat([total / count, count.log1p()], 1))  # type: ignore[no-any-return]
 
 
-class Posterior(nn.Module):
-    """A set's features to the posterior of its latent: mean and log variance."""
-
-    def __init__(self, hidden: int, units: int) -> None:
-        super().__init__()
-        self.mean = nn.Linear(hidden, units)
-        self.log_variance = nn.Linear(hidden, units)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """``(mean, log_variance)``, each ``[sets, units]``: real sets only, padding has none."""
-        return self.mean(features), self.log_variance(features)
-
-
 class Course(nn.Module):
     """A causal transformer over a patient's sets: each sees itself and those before it.
 
@@ -118,5 +105,5 @@ class SetDecoder(nn.Module):
         wrong = errors.new_zeros(len(h)).index_add(0, batch.of_set, errors)
         if reduction == "mean":
             count = errors.new_zeros(len(h)).index_add(0, batch.of_set, torch.ones_like(errors))
-            return absent.mean(1) + wrong / count
-        return absent.sum(1) + wrong
+            return absent.mean(1) + wrong / count  # type: ignore[no-any-return]
+        return absent.sum(1) + wrong  # type: ignore[no-any-return]
