@@ -95,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
         "max_steps": options.max_steps or -1,
         "devices": options.devices,
     }
-    say(_beginning(options, model, limits, logs))
+    if training.is_first():
+        say(_beginning(options, model, limits, logs))
     detector = training.detector(
         options.model, options.fast_detection, logs, options.stop_on_collapse, options.language
     )

@@ -79,6 +79,9 @@ LIMITS = {"oxygen_saturation": (50.0, 100.0), "coma_scale": (3.0, 15.0)}
 _OWN, _NOISE = 0.4, 0.35
 """Weights of what is a patient's own and of what is one measurement's."""
 
+_FARTHEST = 3.5
+"""Spreads that no value goes beyond: a body has its limits."""
+
 _DAY = 24 * 60.0
 _LONGEST = 200
 
@@ -154,6 +157,7 @@ def _measured(random: np.random.Generator, state: Vector) -> NDArray[np.bool_]:
 
 
 def _in_units(z: Vector, variable: NDArray[np.int64]) -> Vector:
+    z = _FARTHEST * np.tanh(z / _FARTHEST)
     middle, spread = (np.array([v[i] for v in VARIABLES.values()])[variable] for i in (0, 1))
     skewed = np.array([v.skewed for v in VARIABLES.values()])[variable]
     value = np.where(skewed, middle * np.exp(spread * np.where(skewed, z, 0)), middle + spread * z)

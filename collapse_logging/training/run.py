@@ -106,9 +106,14 @@ def _survey(data: Patients, looking: str) -> None:
     """Look through the data, with a bar: a large folder takes minutes."""
     from rich.progress import Progress
 
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, disable=not is_first()) as progress:
         task = progress.add_task(looking, total=None)
         data.setup(told=lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def is_first() -> bool:
+    """Whether this is no process that Lightning has started for a further device."""
+    return "LOCAL_RANK" not in os.environ or _FOLDERS not in os.environ
 
 
 def folders(log_dir: str | None, output_dir: str, name: str) -> tuple[Path, Path]:
@@ -117,7 +122,7 @@ def folders(log_dir: str | None, output_dir: str, name: str) -> tuple[Path, Path
     The log folder is ``log_dir`` itself while it is free, else, and by default, one with the
     time in its name.
     """
-    if "LOCAL_RANK" in os.environ and _FOLDERS in os.environ:
+    if not is_first():
         first, second = os.environ[_FOLDERS].split(os.pathsep)
         return Path(first), Path(second)
     now = time.strftime("%Y%m%d_%H%M%S")

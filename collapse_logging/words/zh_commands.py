@@ -156,8 +156,8 @@ COMMANDS: Mapping[str, str] = {
     "train data": "检查数据",
     "train begins": "开始训练 {model}（{parameters:,} 个参数），共 {limit}；"
     "按 Ctrl-C 可随时结束，已学到的内容会保存。",
-    "train epoch": "{count:,} 个 epoch",
-    "train epochs": "{count:,} 个 epoch",
+    "train epoch": "{count:,} 轮",
+    "train epochs": "{count:,} 轮",
     "train step": "{count:,} 步",
     "train steps": "{count:,} 步",
     "train watch": "想边训练边查看，请在另一个终端运行：tensorboard --logdir {logs}",
