@@ -81,11 +81,12 @@ def table(about: dict[str, Any], command: str, outcomes: Sequence[Outcome], minu
             f"Written by `{command}` in {minutes:.0f} minutes.",
             "",
             f"**What is simulated.** Nothing ran for a day. A day is {steps:,} optimiser steps of "
-            "the sequential set VAE (`collapse_logging.training.seqset`), one patient of the synthetic "
-            f"cohort a step, each seen once, so that the day is one epoch; an hour is "
-            f"{steps / HOURS:,.0f} steps. A real day has more steps than that, and the detector "
-            "counts steps and not hours: it would be earlier in the day, not later. Model, data "
-            "and causes are small and made for this; they are not your training.",
+            "the sequential set VAE (`collapse_logging.training.seqset`), one patient of the "
+            "synthetic cohort a step, each seen once, so that the day is one epoch; an hour is "
+            f"{steps / HOURS:,.0f} steps. Most real days have more steps than that. The detector "
+            "counts steps, so a cause that is there from the start would then be red earlier in "
+            "the day; with a warm-up of five hours it is the warm-up that takes the time. Model, "
+            "data and causes are small and made for this; they are not your training.",
             "",
             "**What is not.** The trainings are real, run to their end, and watched with "
             '`rules="fast"` (a check every 20 steps), nothing else set. The truth is measured on '

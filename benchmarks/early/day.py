@@ -140,13 +140,7 @@ def day(case: Case, steps: int, seed: int = 0) -> Outcome:
         monitor.watch(model, {"z": "encoder"})
         for step in range(steps):
             batch = collate([_seen(variables, seed, step)])
-            beta = (
-                warmed_up(model.beta, step, round(case.warmup * hour))
-                if case.warmup
-                else model.beta
-            )
-            if case.beta_after is not None and step >= case.at * hour:
-                beta = case.beta_after
+            beta = case.beta_at(step / hour, model.beta)
             reconstruction, kl = model(batch)
             optimizer.zero_grad()
             (reconstruction.mean() + beta * kl.mean(0).sum()).backward()
