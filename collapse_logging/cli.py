@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .arguments import require_count
-from .commands import check, doctor, report, wandb_view
+from .commands import check, doctor, make_data, report, train, wandb_view
 from .words import LANGUAGES, default_language
 
 
@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--wandb", action="store_true", help="write offline W&B runs as well")
     demo.set_defaults(run=_demo)
+    train.add_parser(commands)
+    make_data.add_parser(commands)
     check.add_parser(commands)
     report.add_parser(commands)
     doctor.add_parser(commands)

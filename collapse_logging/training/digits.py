@@ -40,7 +40,7 @@ class DigitsVAE(pl.LightningModule):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch ``[batch, 64]``; logs it and the reconstruction loss."""
         loss, reconstruction = self.vae(batch[0])
-        self.log("train_loss", loss)
+        self.log("train_loss", loss, prog_bar=True)
         self.log("train_recon", reconstruction)
         return loss  # type: ignore[no-any-return]
 

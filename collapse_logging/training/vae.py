@@ -7,6 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class Posterior(nn.Module):
+    """Features to the posterior: two heads, for the mean and the log variance."""
+
+    def __init__(self, hidden: int, units: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(hidden, units)
+        self.log_variance = nn.Linear(hidden, units)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """``[rows, hidden]`` to ``(mean, log_variance)``, each ``[rows, units]``."""
+        return self.mean(features), self.log_variance(features)
+
+
 class Encoder(nn.Module):
     """Two layers and two heads: the posterior's mean and log variance."""
 

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import re
-from collections import Counter
-from pydoc_data.topics import topics
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from collapse_logging.training.data import START, UNKNOWN, VOCABULARY, sentences
+
 from .base import Batch, Posteriors, Run
 
-VOCABULARY, LENGTH = 400, 10
-_UNKNOWN, _START, _HELD_OUT = 0, 1, 450
+_HELD_OUT = 450
 
 
-@functools.cache
 def split_text() -> tuple[Tensor, Tensor]:
-    """Windows of ten words, training and held-out, ``[rows, 10]``, shuffled once."""
-    words = re.findall(r"[a-z]+|[.,]", " ".join(topics[k] for k in sorted(topics)).lower())
-    common = [word for word, _ in Counter(words).most_common(VOCABULARY - 2)]
-    index = {word: i + 2 for i, word in enumerate(common)}
-    tokens = torch.tensor([index.get(word, _UNKNOWN) for word in words])
-    rows = tokens[: len(tokens) // LENGTH * LENGTH].reshape(-1, LENGTH)
-    rows = rows[(rows != _UNKNOWN).sum(1) >= 7]
-    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
-    return rows[:-_HELD_OUT], rows[-_HELD_OUT:]
+    """Windows of ten words, training and held-out, ``[rows, 10]``."""
+    return sentences()[:-_HELD_OUT], sentences()[-_HELD_OUT:]
 
 
 class _TextNet(nn.Module):
@@ -67,12 +55,12 @@ class Text(Run):
     def sample_loss(self, batch: Batch, z: dict[str, Tensor]) -> Tensor:
         """Cross entropy in nats, summed over the words."""
         x = batch["x"]
-        before = torch.cat([torch.full_like(x[:, :1], _START), x[:, :-1]], 1)
+        before = torch.cat([torch.full_like(x[:, :1], START), x[:, :-1]], 1)
         if self.model.training and self.case["word_dropout"]:
             hidden = torch.rand(before.shape) < self.case["word_dropout"]
-            before = torch.where(hidden, _UNKNOWN, before)
+            before = torch.where(hidden, UNKNOWN, before)
         elif self.case["word_dropout"] == 1.0:
-            before = torch.full_like(before, _UNKNOWN)
+            before = torch.full_like(before, UNKNOWN)
         start = self.model.start(z["z"]).unsqueeze(0)
         first = (torch.tanh(start), start)
         states, _ = self.model.decoder(self.model.embedding(before), first)

@@ -1,0 +1,1 @@
+"""How early a collapse is found in a training that takes a day, simulated."""
