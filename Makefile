@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs package clean
 
 demo: $(READY)
 	@$(BIN)/collapse-logging demo
@@ -16,6 +16,20 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: $(READY)
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
+# what a stranger gets: the wheel, alone in an empty environment
+package: $(READY)
+	@rm -rf dist build/empty
+	@$(BIN)/python -m build
+	@$(BIN)/twine check --strict dist/*
+	@$(PYTHON) -m venv build/empty
+	@build/empty/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[demo]"
+	@cd build/empty && bin/collapse-logging demo --steps 100
+	@rm -rf build/empty
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "expected Python 3.10 or newer, got %d.%d; try: make PYTHON=python3.12 ..." % v[:2])'

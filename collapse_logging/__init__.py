@@ -17,7 +17,7 @@ from .statistics import Statistics
 if TYPE_CHECKING:
     from .lightning import PosteriorCollapseDetector as PosteriorCollapseDetector
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "Alert",
