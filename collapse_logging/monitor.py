@@ -127,7 +127,7 @@ class CollapseMonitor:
         Args:
             name: the latent's name, e.g. ``"z"``; it appears in the tags.
             mean: ``[batch, units]``, ``[batch, positions, units]`` or ``[batch, channels, height,
-                width]``; or a distribution (README, "Families"); or a :class:`Family`.
+                width]``; or a distribution (docs/families.md); or a :class:`Family`.
             log_variance: ln sigma^2, the same shape.
             prior: as the posterior, for all samples or for each; None: N(0, 1), or uniform.
             mask: True where a sample is real, ``[batch]`` or ``[batch, positions]``.

@@ -28,6 +28,7 @@ class OwnMeasures:
 
     Attributes:
         given: the measures as they were given.
+        strict: as given.
 
     Raises:
         TypeError, ValueError: not callable, without a name, or with one that is taken.
@@ -44,7 +45,7 @@ class OwnMeasures:
                 )
             self._measures[name] = measure
         self.given = measures
-        self._strict = strict
+        self.strict = strict
         self._failed: set[tuple[str, str]] = set()
 
     def of(
@@ -65,7 +66,7 @@ class OwnMeasures:
             try:
                 values = _checked(name, measure(read), units)
             except Exception:
-                if self._strict:
+                if self.strict:
                     raise
                 self._failed.add((latent, name))
                 _log.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from .statistics import Statistics
 from .sums import Sums
 
 Window = Statistics | FamilyStatistics
+
+_log = logging.getLogger("collapse_logging")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,45 @@ def take(window: Window) -> Taken | None:
         found.family.enough(len(window.sums) - 2),
         found.family,
     )
+
+
+class Reader:
+    """Takes windows; a latent whose family fails or is not known is told once and left out.
+
+    Args:
+        strict: raise what a family raises.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self._strict = strict
+        self._told: set[str] = set()
+
+    def take(self, latent: str, window: Window) -> Taken | None:
+        """The latent's measures, if they can be taken."""
+        try:
+            taken = take(window)
+        except Exception:
+            if self._strict or isinstance(window, Statistics):
+                raise
+            self._tell(
+                "latent %r is left out: the measures of its family %s failed; training and all "
+                "else go on.",
+                *(latent, window.family),
+                traceback=True,
+            )
+            return None
+        if taken is None:
+            self._tell(
+                "latent %r was saved as one of the family %s, which is not imported; it is left "
+                "out until it is observed. Import it before the state is loaded.",
+                *(latent, window.family),
+            )
+        return taken
+
+    def _tell(self, message: str, latent: str, family: str, traceback: bool = False) -> None:
+        if latent not in self._told:
+            self._told.add(latent)
+            _log.warning(message, latent, family, exc_info=traceback)
 
 
 def merged(window: Window, earlier: Window, latest: Window) -> Window:

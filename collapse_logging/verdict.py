@@ -22,7 +22,7 @@ from .report import Alert, Indicator, LatentReport, Level, Report
 from .rows import Shape
 from .rules import Rules
 from .snapshot import Seen, Snapshot
-from .taken import Taken, Window, merged, same_kind, take
+from .taken import Reader, Taken, Window, merged, same_kind
 from .words import known_language
 
 ENOUGH_SAMPLES = 32
@@ -73,12 +73,12 @@ class Judge:
         )
         self.language = known_language(language)
         self._own = own or OwnMeasures()
+        self._reader = Reader(self._own.strict)
         self.checks = 0
         self.last_healthy_step: int | None = None
         self._healthy_beta = math.nan
         self._standings: dict[str, Standing] = {}
         self._recent: dict[str, deque[Window]] = {}
-        self._unknown: set[str] = set()
         self._exploding: dict[str, bool] = {}
         self._losses: deque[float] = deque(maxlen=rules.window_size)
 
@@ -102,7 +102,10 @@ class Judge:
         self._losses.extend(seen)
         trend = measures.trend(list(self._losses)) if seen else None
         before = {name: standing.level for name, standing in self._standings.items()}
-        windows = self._taken(snapshot)
+        taken = {
+            name: self._reader.take(name, s.statistics) for name, s in snapshot.latents.items()
+        }
+        windows = {name: window for name, window in taken.items() if window is not None}
         latents = {
             name: self._latent(name, snapshot.latents[name], window, trend, step, snapshot.beta)
             for name, window in windows.items()
@@ -161,19 +164,6 @@ class Judge:
             self._recent[name] = deque(windows, maxlen=_MOST_MERGED - 1)
         self._standings = {n: Standing.from_dict(s) for n, s in state["standings"].items()}
 
-    def _taken(self, snapshot: Snapshot) -> dict[str, Taken]:
-        """The window's measures by latent, those aside whose family is not known here."""
-        found = {name: take(seen.statistics) for name, seen in snapshot.latents.items()}
-        for name in [name for name, taken in found.items() if taken is None]:
-            if name not in self._unknown:
-                self._unknown.add(name)
-                _log.warning(
-                    "latent %r was saved as one of the family %s, which is not imported; it is "
-                    "left out until it is observed. Import it before the state is loaded.",
-                    *(name, snapshot.latents[name].statistics.family),
-                )
-        return {name: taken for name, taken in found.items() if taken is not None}
-
     def _latent(
         self,
         name: str,
@@ -221,7 +211,7 @@ class Judge:
             together = merged(together, earlier, window)
             samples = measures.samples(together)
         recent.append(window)
-        return taken if together is window else take(together) or taken
+        return taken if together is window else self._reader.take(name, together) or taken
 
     def _note_health(
         self, latents: dict[str, LatentReport], limits: dict[str, Limits], beta: float, step: int

@@ -3,12 +3,13 @@
 import json
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from collapse_logging import CollapseMonitor
+from collapse_logging import CollapseMonitor, Family
 from collapse_logging.families import Categorical
 from collapse_logging.measures import information
 
@@ -86,6 +87,15 @@ def _response(folder):
 
 
 check_of = {"measure": _measure, "family": _family, "writer": _writer, "response": _response}
+
+
+FAMILIES = [body for _, body in blocks(PAGES[0].parent.parent / "families.md")]
+
+
+@pytest.mark.parametrize("block", FAMILIES, ids=range(len(FAMILIES)))
+def test_each_block_of_the_page_on_families_runs(block, folder):
+    """As it stands, in an empty folder."""
+    exec(compile(block, "docs/families.md", "exec"), {"__name__": "__main__"})
 
 
 # --- measures ---
@@ -173,3 +183,50 @@ def test_what_is_no_measure_is_refused_at_once(measures, error, words):
     for make in (CollapseMonitor, PosteriorCollapseDetector):
         with pytest.raises(error, match=words):
             make(measures=measures)
+
+
+# --- families ---
+
+
+@dataclass(frozen=True, eq=False)
+class Broken(Family):
+    """One whose measures fail, or lack what is needed."""
+
+    tensor: torch.Tensor
+
+    def summands(self):
+        """Itself."""
+        return self.tensor.unsqueeze(0)
+
+    @classmethod
+    def measures(cls, mean, count):
+        """Without information."""
+        return {"kl": mean[0]}
+
+
+class Slanted(Broken):
+    """One that gives other shapes."""
+
+    @classmethod
+    def measures(cls, mean, count):
+        """Of all units together."""
+        return {"information": mean.sum()}
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [(Broken, "expected 'information' in nats"), (Slanted, r"measure 'information': expected")],
+)
+def test_a_family_that_fails_is_told_once_and_ends_nothing(family, words, caplog):
+    """The other latents are still there; strict raises it."""
+    monitor, memory = recorded(check_frequency=1, observe_every=1, strict=False)
+    for _ in range(3):
+        monitor.observe("own", family(torch.zeros(8, 2)))
+        step(monitor)
+    assert list(memory.reports[2].latents) == ["z", "c"]
+    (told,) = warnings_in(caplog)
+    assert told.startswith("latent 'own' is left out: the measures of its family")
+    strict, _ = recorded(check_frequency=1, observe_every=1)
+    strict.observe("own", family(torch.zeros(8, 2)))
+    with pytest.raises(ValueError, match=words):
+        strict.step()
