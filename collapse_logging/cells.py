@@ -8,13 +8,14 @@ The measures are built on these; a cell is one unit at one position. All take
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .family import Family
 from .report import Vector
 from .rows import GrowthRow, Row
 from .sums import Sums
@@ -40,14 +41,57 @@ class Reading:
     )
 
 
-Source = Sums | Reading
-"""What a measure is taken of."""
+@dataclass(frozen=True, eq=False)
+class FamilyReading:
+    """A window's sums of another family than the Gaussian, read once.
+
+    Attributes:
+        family: what they are sums of.
+        values: measures by name, ``[units]``.
+        samples: in the window: the best filled position's count; of a codebook its tokens.
+        nonfinite: elements that could not be read.
+        dimensions: units times the positions that an average sample has.
+        capacity: the most nats that the latent can carry.
+        growth: a t value a unit, and the whole latent's last, ``[units + 1]``.
+    """
+
+    family: type[Family]
+    values: Mapping[str, Vector]
+    samples: float
+    nonfinite: float
+    dimensions: float
+    capacity: float
+    growth: Vector
+
+    def measure(self, name: str) -> Vector:
+        """One of its measures, as functions of :mod:`~collapse_logging.measures` give them.
+
+        Raises:
+            KeyError: it has none of that name.
+        """
+        if name == "growth":
+            return self.growth
+        if name not in self.values:
+            raise KeyError(
+                f"a {self.family.__name__} has no {name}, only {sorted(self.values)}; give None "
+                "for latents of its kind."
+            )
+        return self.values[name]
+
+
+Source = Sums | Reading | FamilyReading
+"""What a measure is taken of; of a family those that it has, by their names."""
 
 
 def reading(statistics: Source) -> Reading:
     """The sums as they are now, in float64 on the host; a reading is one already."""
     if isinstance(statistics, Reading):
         return statistics
+    if isinstance(statistics, FamilyReading):
+        raise TypeError(
+            f"expected the sums of a Gaussian latent, got a reading of "
+            f"{statistics.family.__name__}; its measures are in its values."
+        )
     return Reading(
         statistics.sums.cpu().numpy().astype(np.float64),
         statistics.growth_sums.cpu().numpy().astype(np.float64),
@@ -63,6 +107,8 @@ def once(measure: Callable[[Reading], _Value]) -> Callable[[Source], _Value]:
 
     @functools.wraps(measure)
     def remembered(statistics: Source) -> _Value:
+        if isinstance(statistics, FamilyReading):
+            return cast(_Value, statistics.measure(measure.__name__))
         read = statistics if isinstance(statistics, Reading) else reading(statistics)
         value: _Value | None = read._known.get(measure)
         if value is None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
 from . import cells
-from .family import Family, family_named
+from .cells import FamilyReading
+from .family import family_named
 from .family_statistics import FamilyStatistics
 from .measures import growth
 from .report import Vector
@@ -16,29 +14,6 @@ from .rows import FamilyRow
 
 INFORMATIVE_NATS = 0.0257
 """A unit that carries less carries nothing: as much as a signal fraction of 0.05 is in nats."""
-
-
-@dataclass(frozen=True)
-class FamilyReading:
-    """A window's sums of another family than the Gaussian, read once.
-
-    Attributes:
-        family: what they are sums of.
-        values: measures by name, ``[units]``.
-        samples: in the window: the best filled position's count; of a codebook its tokens.
-        nonfinite: elements that could not be read.
-        dimensions: units times the positions that an average sample has.
-        capacity: the most nats that the latent can carry.
-        growth: a t value a unit, and the whole latent's last, ``[units + 1]``.
-    """
-
-    family: type[Family]
-    values: Mapping[str, Vector]
-    samples: float
-    nonfinite: float
-    dimensions: float
-    capacity: float
-    growth: Vector
 
 
 def family_reading(statistics: FamilyStatistics) -> FamilyReading | None:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .arguments import checked_list, checked_name, got
-from .cells import Reading
-from .family_measures import FamilyReading
+from .cells import FamilyReading, Reading
 from .messages import MEASURES
 from .report import Vector
 

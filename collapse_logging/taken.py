@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import cells, measures
-from .cells import Reading
+from .cells import FamilyReading, Reading
 from .family import Family
-from .family_measures import FamilyReading, family_per_unit, family_reading, family_scalars
+from .family_measures import family_per_unit, family_reading, family_scalars
 from .family_statistics import FamilyStatistics
 from .report import Vector
 from .rows import Row

@@ -65,4 +65,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """A role of a docstring, as in ``:class:`~.budget.Budget```, becomes the name that it means."""
-    return re.sub(r":(?:class|meth|func|data):<code>(?:~[\w.]*\.)?([\w.]+)</code>", r"<code>\1</code>", html)
+    return re.sub(
+        r":(?:class|meth|func|data):<code>(?:~[\w.]*\.)?([\w.]+)</code>", r"<code>\1</code>", html
+    )

@@ -11,7 +11,9 @@ import torch
 
 from collapse_logging import CollapseMonitor, Family
 from collapse_logging.families import Categorical
-from collapse_logging.measures import information
+from collapse_logging.family_statistics import FamilyStatistics
+from collapse_logging.measures import information, mean_variance, scalars
+from collapse_logging.taken import take
 
 from .parts import recorded, warnings_in
 
@@ -104,6 +106,27 @@ def test_each_block_of_the_page_on_families_runs(block, folder):
 def per_unit_square(window):
     """One a unit."""
     return information(window) ** 2
+
+
+def root(window):
+    """Of what every kind of latent has."""
+    return information(window) ** 0.5
+
+
+def test_a_measure_reads_every_kind_of_latent():
+    """The functions of ``measures`` give what a family has, and say what it has not."""
+    monitor, memory = recorded(check_frequency=1, observe_every=1, measures=[root])
+    step(monitor)
+    for latent in memory.reports[0].latents.values():
+        expected = latent.per_unit["information"] ** 0.5
+        assert latent.per_unit["root"].tolist() == expected.tolist()
+    statistics = FamilyStatistics.of(Categorical(torch.randn(64, 4)))
+    statistics.update(Categorical(torch.randn(64, 4)))
+    read = take(statistics).read
+    with pytest.raises(KeyError, match="a Categorical has no mean_variance, only .*perplexity"):
+        mean_variance(read)
+    with pytest.raises(TypeError, match="its measures are in its values"):
+        scalars(read)
 
 
 def nothing(window):
