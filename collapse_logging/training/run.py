@@ -167,7 +167,8 @@ def fit(
         limits: the Trainer's ``max_epochs``, ``max_steps``, ``devices``.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it speaks of itself
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning_utilities"):
+        warnings.filterwarnings("ignore", module=name)
     last = ModelCheckpoint(
         outputs,
         "last",

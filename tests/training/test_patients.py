@@ -53,6 +53,7 @@ def test_a_folder_is_trained_validated_and_tested_on(size: int, tmp_path: Path) 
     assert run.callback_metrics["test_loss"] > 0
 
 
+@pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
 def test_a_folder_without_validation_trains(tmp_path: Path) -> None:
     """valid/ and test/ may be absent."""
     pytest.importorskip("pyarrow")
