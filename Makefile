@@ -27,7 +27,7 @@ package: $(READY)
 	@$(BIN)/python -m build
 	@$(BIN)/twine check --strict dist/*
 	@$(PYTHON) -m venv build/empty
-	@build/empty/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[demo]"
+	@build/empty/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt "$$(ls dist/*.whl)[demo]"
 	@cd build/empty && bin/collapse-logging demo --steps 100
 	@rm -rf build/empty
 

@@ -56,15 +56,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = next((s for s, p in PAGES.items() if p == here), join("docs", here))
 
     def moved(link: re.Match[str]) -> str:
-        target = normpath(join(dirname(source), link[1]))
+        text, path, anchor = link.groups()
+        target = normpath(join(dirname(source), path))
+        if target not in PAGES and not target.startswith("docs/") and (ROOT / target).exists():
+            return text.strip("[]")  # a file of the repository that is no page of the site
         target = PAGES.get(target, target.removeprefix("docs/"))
-        return f"]({relpath(target, dirname(here) or '.')}{link[2] or ''})"
+        return f"{text}({relpath(target, dirname(here) or '.')}{anchor or ''})"
 
-    return re.sub(r"\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)", moved, markdown)
+    return re.sub(r"(\[[^\]]*\])\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)", moved, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:
     """A role of a docstring, as in ``:class:`~.budget.Budget```, becomes the name that it means."""
-    return re.sub(
-        r":(?:class|meth|func|data):<code>(?:~[\w.]*\.)?([\w.]+)</code>", r"<code>\1</code>", html
-    )
+    role = r":(?:class|meth|func|data):<code>(?:~[\w.]*\.)?([\w.]+)</code>"
+    return re.sub(role, r"<code>\1</code>", html)
