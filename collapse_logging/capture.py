@@ -40,11 +40,11 @@ class Capture:
 
     Args:
         model: the model; nothing in it is changed but its hooks.
-        latents: module path, list, mapping name -> path, each with its form where it is not
-            plain (``"encoder as mean, scale"``); None: then ``_last_z_list`` (a list of
-            ``(z, mean, log_variance)``) or the one module that gives a posterior; ``"auto"``: or
-            all that do, but what sounds like a likelihood or a prior, with a word on the choice;
-            or nothing, with a warning.
+        latents: module path, list, mapping name -> path, each with its form where the output does
+            not show it (``"encoder as mean, scale"``, ``"quant_conv as moments"``); None: then
+            ``_last_z_list`` (a list of ``(z, mean, log_variance)``) or the one module that gives
+            a posterior; ``"auto"``: or all that do, but what sounds like a likelihood or a prior,
+            with a word on the choice; or nothing, with a warning.
         observe: takes each latent's name and posterior; the mean of one that ran in a compiled
             graph needs no gradient.
         grow: takes, in backward, the name and growth ``[units]`` of what ran in a compiled graph.
