@@ -22,7 +22,7 @@ FLOORS = (
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"}
     | {"ranks", "pooled"},
     {"monitor"},
-    {"trainer", "namespaces", "lightning", "attach", "automatic", "training"},
+    {"trainer", "namespaces", "lightning", "attach", "automatic", "huggingface", "training"},
     {"commands"},
     {"cli", "__init__"},
     {"__main__"},
@@ -71,11 +71,13 @@ OTHERS_ALLOWED = {
     "lightning": {"pytorch_lightning"},
     "attach": {"pytorch_lightning"},
     "automatic": {"jsonargparse"},
+    "huggingface": {"transformers"},
     "cli": {"pytorch_lightning"},
 }
 """Beside torch, numpy and the standard library, who may import what."""
 
 AT_THE_TOP = {
+    "huggingface",
     "training.digits",
     "training.patients",
     "training.run",
@@ -267,7 +269,7 @@ def test_a_training_that_did_not_ask_pays_nothing():
 
 
 def test_importing_the_package_is_cheap():
-    """Over torch and numpy it loads at most 100 modules; its time is printed, and capped loosely."""
+    """Over torch and numpy it loads at most 100 modules; its time is printed, capped loosely."""
     code = (
         "import sys, time, torch, numpy; before = len(sys.modules); start = time.process_time(); "
         "import collapse_logging.monitor; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from collapse_logging import PosteriorCollapseDetector, automatic
 from collapse_logging.attach import Attach
+from collapse_logging.forms import split_form
 
 from .parts import Core, hooks, loader, model
 from .test_found import NoPosterior, TwoHeads
@@ -211,3 +213,23 @@ def test_what_is_added_is_told(pl: Any, tmp_path: Path, monkeypatch: Any, caplog
     (attached,) = ours(a_trainer(pl, tmp_path))
     assert isinstance(attached, Attach)
     assert "Attach" in caplog.text
+
+
+PAGE = (ROOT / "docs/recipes/no_code.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The YAML of docs/recipes/no_code.md, as it stands."""
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "collapse.yaml").write_text(block)
+    monkeypatch.setenv(automatic.VARIABLE, "collapse.yaml")
+    (attached,) = automatic.callbacks()
+    assert attached._arguments["latents"] == {"z": "model.encoder as mean, scale"}
+    assert attached._arguments["stop_on_collapse"] is True
+
+
+def test_the_pages_forms_can_be_said() -> None:
+    """Every ``path as form`` of the page is one."""
+    said = re.findall(r"`([\w.]+ as [^`]+)`", PAGE)
+    assert len(said) >= 6
+    assert all(split_form(text)[1] is not None for text in said)
