@@ -4,13 +4,25 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test lint docs package clean
+.PHONY: demo test integrations lint docs package clean
 
 demo: $(READY)
 	@$(BIN)/collapse-logging demo
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# the recipes in the libraries that they are for; these live apart, they pin each other
+INTEGRATIONS = .venv-integrations
+
+integrations: $(INTEGRATIONS)/.ready
+	@$(INTEGRATIONS)/bin/python -m pytest tests/integrations --durations=5
+
+$(INTEGRATIONS)/.ready: setup.cfg constraints.txt constraints-integrations.txt
+	@echo "setting up $(INTEGRATIONS) (once, a few minutes) ..."
+	@$(PYTHON) -m venv $(INTEGRATIONS)
+	@$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-integrations.txt -e '.[integrations]'
+	@touch $@
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -39,4 +51,4 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(INTEGRATIONS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

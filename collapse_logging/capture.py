@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
 from .family import Family
+from .forms import Form, split_form
 from .hook import Hook, Swap
-from .outputs import describe, posterior_of, refusal, uses_its_mean
-from .paths import likely_paths, name_paths, undecided, unknown_path
+from .listed import LastList
+from .messages import NO_GROWTH, QUIET
+from .outputs import posterior_of, recognised, refusal
+from .paths import AUTO, choice, name_paths, probable, undecided, unknown_path, watchable
 from .posterior import Posterior
 from .traced import Trace, is_of_graph, same
 
 Observe = Callable[[str, Posterior | Family], None]
 Grow = Callable[[str, Tensor], None]
+Take = Callable[[Hook, object], None]
 Latents = str | Sequence[str] | Mapping[str, str] | None
 
 _MOST_QUIET = 100
@@ -37,8 +40,11 @@ class Capture:
 
     Args:
         model: the model; nothing in it is changed but its hooks.
-        latents: module path, list, mapping name -> path, or None: then ``_last_z_list`` (a list
-            of ``(z, mean, log_variance)``) or the one module that gives a posterior.
+        latents: module path, list, mapping name -> path, each with its form where the output does
+            not show it (``"encoder as mean, scale"``, ``"quant_conv as moments"``); None: then
+            ``_last_z_list`` (a list of ``(z, mean, log_variance)``) or the one module that gives
+            a posterior; ``"auto"``: or all that do, but what sounds like a likelihood or a prior,
+            with a word on the choice; or nothing, with a warning.
         observe: takes each latent's name and posterior; the mean of one that ran in a compiled
             graph needs no gradient.
         grow: takes, in backward, the name and growth ``[units]`` of what ran in a compiled graph.
@@ -63,36 +69,32 @@ class Capture:
         grow: Grow = _ignore,
         wants: Callable[[], bool] = lambda: True,
     ) -> None:
-        if not isinstance(model, nn.Module) or isinstance(model, nn.DataParallel):
-            raise TypeError(
-                f"model: expected a torch.nn.Module, got {type(model).__name__}; DataParallel runs "
-                "copies, which cannot be watched: use DistributedDataParallel."
-            )
-        model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
-        self.model = model
+        self.model = model = watchable(model)
         self._observe, self._grow, self._wants = observe, grow, wants
         self.swap = Swap()
         self.latents: tuple[str, ...] = ()
         self._hooks: dict[Hook, Trace] = {}
         self._after: Hook | None = None
-        self._found: dict[str, tuple[Posterior | Family, Hook]] = {}
-        self._last_list: Callable[[], Tensor | None] = lambda: None
-        self._searching, self._listed = latents is None, False
+        self._found: dict[str, tuple[Posterior | Family | None, Hook]] = {}
+        self._list = LastList(model)
+        self._auto, self._listed = latents == AUTO, False
+        self._searching = latents is None or self._auto
         self._quiet, self._told = 0, False
         self._taken: dict[str, bool] = {}  # by latent, whether something else came after it
-        if latents is None:
+        if latents is None or latents == AUTO:
             for path, module in model.named_modules():
-                self._hook(module, path, self._candidate)
+                if not type(module).__module__.startswith("torch.nn."):  # an LSTM's pair is none
+                    self._hook(module, path, self._candidate)
             self._follow()
             return
         modules = dict(model.named_modules(remove_duplicate=False))  # a shared one has two paths
-        paths = name_paths(latents)
-        for path in paths.values():
+        forms = {name: split_form(text) for name, text in name_paths(latents).items()}
+        for path, _ in forms.values():
             if path not in modules:
                 raise ValueError(unknown_path(path, model))
-        for name, path in paths.items():
-            self._hook(modules[path], name, self._known)
-        self.latents = tuple(paths)
+        for name, (path, form) in forms.items():
+            self._hook(modules[path], name, self._known, form)
+        self.latents = tuple(forms)
 
     def settle(self) -> None:
         """After a training forward: read ``_last_z_list``, or decide which module it was.
@@ -104,28 +106,16 @@ class Capture:
         """
         self._quiet += 1
         if self._quiet == _MOST_QUIET:
-            _log.warning(
-                "no watched latent was run in training mode for %d steps. If the model is compiled "
-                "watch it before its first step, or call torch._dynamo.reset() after watch; if "
-                "another part is trained, this is as it should be.",
-                _MOST_QUIET,
-            )
+            _log.warning(QUIET, _MOST_QUIET)
         self._read_graphs()
-        if self._searching and self._last_z_list():
-            self._decide(self._after)
+        if self._searching and self._list:
+            self._decide([self._after])
             self._listed = True
         if self._listed:
-            self._read_last_z_list()
+            for name, posterior in self._list.posteriors():
+                self._take(name, posterior, used=True)
         elif self._searching:
-            if len(self._found) != 1:
-                candidates = list(self._found) or likely_paths(self.model)
-                self.remove()
-                raise ValueError(undecided(len(self._found), candidates))
-            ((path, (posterior, hook)),) = self._found.items()
-            hook.name, hook.take = path or "z", self._known
-            self.latents = (hook.name,)
-            self._decide(hook)
-            self._take(hook.name, posterior)
+            self._choose()
 
     def remove(self) -> None:
         """Take the hooks off again."""
@@ -134,9 +124,9 @@ class Capture:
                 hook.remove()
         self._hooks, self._after = {}, None
 
-    def _hook(self, module: nn.Module, path: str, take: Callable[[Hook, object], None]) -> None:
+    def _hook(self, module: nn.Module, path: str, take: Take, form: Form | None = None) -> None:
         trace = Trace(self._follow, lambda growth: self._in_backward(hook, growth))
-        hook = Hook(module, self.model, path, take, self.swap, trace)
+        hook = Hook(module, self.model, path, take, self.swap, trace, form)
         hook.required = not self._searching
         self._hooks[hook] = trace
 
@@ -145,27 +135,61 @@ class Capture:
         if self._after is None:
             self._after = Hook(self.model, self.model, "", self._after_forward, self.swap)
 
-    def _decide(self, chosen: Hook | None) -> None:
+    def _choose(self) -> None:
+        """Take the modules that gave a posterior for the latents."""
+        paths = probable(list(self._found)) if self._auto else list(self._found)
+        chosen = {path: self._found[path] for path in paths}
+        unclear = [refusal(p or "z", None, h.form) for p, (seen, h) in chosen.items() if not seen]
+        if not chosen or unclear or (len(chosen) > 1 and not self._auto):
+            told = undecided(paths, self.model)
+            self._give_up(TypeError(unclear[0]) if unclear else ValueError(told))
+            return
+        if self._auto:
+            _log.warning("%s", choice(paths, list(self._found)))
+        self._decide([hook for _, hook in chosen.values()])
+        self.latents = tuple(path or "z" for path in paths)
+        for name, (posterior, hook) in zip(self.latents, chosen.values(), strict=True):
+            hook.name, hook.take = name, self._known
+            if posterior is not None:
+                self._take(name, posterior, used=hook.form is not None and not hook.form.alone)
+
+    def _give_up(self, error: Exception) -> None:
+        """Raise it; a training that asked for nothing in particular goes on with a warning."""
+        self.remove()
+        if not self._auto:
+            raise error
+        self._searching, self._quiet = False, _MOST_QUIET
+        _log.warning("nothing is watched, and training goes on. %s", error)
+
+    def _decide(self, chosen: Sequence[Hook | None]) -> None:
         self._searching, self._found = False, {}
         for hook, trace in list(self._hooks.items()):
-            if hook is not chosen and trace.in_graph:  # the graph would be built again without it
+            if hook not in chosen and trace.in_graph:  # the graph would be built again without it
                 hook.take = _ignore
-            elif hook is not chosen:
+            elif hook not in chosen:
                 hook.remove()
                 del self._hooks[hook]
-        if self._after not in (None, chosen) and not any(t.in_graph for t in self._hooks.values()):
-            self._after.remove()
+        after = self._after
+        if after and after not in chosen and not any(t.in_graph for t in self._hooks.values()):
+            after.remove()
             self._after = None
 
     def _known(self, hook: Hook, output: object) -> None:
         if not self._wants():
             self._quiet = 0
             return
-        posterior = posterior_of(output)
-        if posterior is not None:
-            self._take(hook.name, posterior, uses_its_mean(output))
-        elif hook.name not in self._taken:
-            raise TypeError(refusal(hook.name, output))
+        if isinstance(output, Posterior):  # of a compiled graph
+            self._take(hook.name, output)
+            return
+        first = hook.name not in self._taken
+        form = hook.form
+        if form is None or (first and form.kind == "unclear"):
+            form = hook.form = recognised(output)
+        posterior = None if form is None else posterior_of(output, form)
+        if posterior is not None and form is not None:
+            self._take(hook.name, posterior, not form.alone)
+        elif first:
+            raise TypeError(refusal(hook.name, output, form))
         elif not self._taken[hook.name]:  # hours into a training it must not end it
             self._taken[hook.name] = True
             _log.warning(
@@ -182,24 +206,33 @@ class Capture:
 
     def _candidate(self, hook: Hook, output: object) -> None:
         self._read_graphs()  # what ran inside comes first
-        posterior = posterior_of(output)
-        if posterior is not None and not any(same(posterior, p) for p, _ in self._found.values()):
+        of_graph = isinstance(output, Posterior)
+        form = Form("distribution") if of_graph else recognised(output)
+        if form is None:
+            return
+        posterior = posterior_of(output, form)
+        if posterior is None or not any(p and same(posterior, p) for p, _ in self._found.values()):
+            hook.form = None if of_graph else form
             self._found[hook.name] = (posterior, hook)
 
     def _after_forward(self, hook: Hook, output: object) -> None:
         self._read_graphs()
-        if self._listed or (self._searching and (len(self._found) == 1 or self._last_z_list())):
+        if self._listed or (self._searching and (self._is_clear or self._list)):
             self.settle()
+
+    @property
+    def _is_clear(self) -> bool:
+        return len(self._found) == 1 or (self._auto and bool(self._found))
 
     def _read_graphs(self) -> None:
         for hook, trace in list(self._hooks.items()):
             for posterior in trace.pop():
-                hook.take(hook, (posterior.mean, posterior.log_variance))
+                hook.take(hook, posterior)
 
     def _in_backward(self, hook: Hook, growth: Tensor | None) -> None:
         for posterior in self._hooks[hook].pop():
-            hook.take(hook, (posterior.mean, posterior.log_variance))
-        if self._searching and len(self._found) == 1:
+            hook.take(hook, posterior)
+        if self._searching and self._is_clear:
             self.settle()
         if hook.take == self._known:
             if growth is None:
@@ -210,30 +243,4 @@ class Capture:
     def _no_growth(self, name: str) -> None:
         if not self._told:
             self._told = True
-            _log.warning(
-                "latent %r: growth is left out, and red comes later: the mean is used where it is "
-                "made, inside a compiled graph, and its whole gradient does not leave it. Watch "
-                "the module that returns (mean, log_variance) and nothing else.",
-                name,
-            )
-
-    def _last_z_list(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        lists = (vars(module).get("_last_z_list") for module in self.model.modules())
-        return next((entries for entries in lists if isinstance(entries, list) and entries), [])
-
-    def _read_last_z_list(self) -> None:
-        for i, entry in enumerate(entries := self._last_z_list()):
-            name = "z" if len(entries) == 1 else f"z{i}"
-            posterior = posterior_of(entry)
-            if not isinstance(posterior, Posterior):
-                raise TypeError(
-                    f"latent {name!r}: expected _last_z_list to hold (z, mean, log_variance), got "
-                    f"{describe(entry)}."
-                )
-            if not posterior.mean.requires_grad:  # a validation's
-                return
-            if i == 0 and posterior.mean is self._last_list():
-                return
-            if i == 0:
-                self._last_list = weakref.ref(posterior.mean)
-            self._take(name, posterior, used=True)
+            _log.warning(NO_GROWTH, name)

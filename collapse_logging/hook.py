@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .outputs import posterior_of, refusal
+from .forms import Form
+from .outputs import posterior_of, recognised, refusal
 from .posterior import Posterior
 from .traced import Trace
 
@@ -52,11 +53,13 @@ class Hook:
         take: called with the hook and the module's output.
         swap: replaces the output while this latent is probed.
         trace: keeps what the module gives inside a compiled graph; None: nothing.
+        form: how the posterior is read of the output; None: as it is recognised.
 
     Attributes:
         name: as given.
         take: as given.
         trace: as given.
+        form: as given, or as it was recognised at the first batch.
         required: whether an output without a posterior is refused.
     """
 
@@ -68,8 +71,10 @@ class Hook:
         take: Callable[[Hook, object], None],
         swap: Swap,
         trace: Trace | None = None,
+        form: Form | None = None,
     ) -> None:
         self.name = name
+        self.form = form
         self.take = take
         self.trace = trace
         self.required = False
@@ -119,12 +124,13 @@ class Hook:
         root = self._root()
         if module is not self._module() or root is None or not root.training:
             return None
+        form = self.form or recognised(output, by_value=False)
         self.trace.build()
-        posterior = posterior_of(output)
-        if isinstance(posterior, Posterior):
-            return self.trace.keep(output, posterior)
+        posterior = None if form is None else posterior_of(output, form)
+        if isinstance(posterior, Posterior) and form is not None:
+            return self.trace.keep(output, form, posterior)
         if self.required:
-            raise TypeError(refusal(self.name, output))
+            raise TypeError(refusal(self.name, output, self.form))
         return None
 
     def __reduce__(self) -> tuple[Any, ...]:

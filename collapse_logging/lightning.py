@@ -14,7 +14,7 @@ from .messages import NO_PLOT, verdict
 from .monitor import CollapseMonitor
 from .namespaces import callback_base
 from .own_measures import OwnMeasures
-from .paths import name_paths
+from .paths import AUTO, name_paths
 from .report import Alert, Report
 from .rules import OVERRIDES, Rules, resolve_rules
 from .trainer import (
@@ -52,8 +52,8 @@ class PosteriorCollapseDetector(_Callback):
         log_dir: folder of ledger and checkpoints; None: ``collapse/`` in the logger's folder.
         plot_frequency: accepted for the manual's sake; no plot is drawn while training.
         verbose: alerts and the verdict through the ``logging`` module.
-        latents: module path, list of paths, mapping name -> path; None: the model's
-            ``_last_z_list``, or the one module that gives a posterior.
+        latents: module path, list of paths, mapping name -> path, or ``"auto"``; None: the model's
+            ``_last_z_list``, or the one module that gives a posterior; see :class:`.Capture`.
         rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
         writers: further writers, beside the Trainer's loggers.
         responses: called with each alert.
@@ -108,7 +108,7 @@ class PosteriorCollapseDetector(_Callback):
         self.auto_save_on_collapse = auto_save_on_collapse
         self.log_dir = log_dir
         self.verbose = verbose
-        self.latents = latents if latents is None else name_paths(latents)
+        self.latents = latents if latents in (None, AUTO) else name_paths(latents)
         self.stop_on_collapse = stop_on_collapse
         self.reconstruction_key = reconstruction_key
         self.optional = list(optional or [])

@@ -57,6 +57,18 @@ MEASURES = (
 )
 """Every scalar, the most important first; quantiles are explained with their mean."""
 
+QUIET = (
+    "no watched latent was run in training mode for %d steps. If the model is compiled watch it "
+    "before its first step, or call torch._dynamo.reset() after watch; if another part is "
+    "trained, this is as it should be."
+)
+
+NO_GROWTH = (
+    "latent %r: growth is left out, and red comes later: the mean is used where it is made, "
+    "inside a compiled graph, and its whole gradient does not leave it. Watch the module that "
+    "returns (mean, log_variance) and nothing else."
+)
+
 NO_PLOT = (
     "plot_frequency=%s is ignored: no plot is drawn in the training process, where one costs half "
     "a second. collapse-logging report draws it, while training goes on or after it; the charts "

@@ -143,7 +143,7 @@ class CollapseMonitor:
 
         Args:
             model: the model; its code is not changed.
-            latents: module path, list of paths, mapping name -> path, or None to find it.
+            latents: module path, list, mapping name -> path, None or "auto"; see :class:`.Capture`.
 
         Raises:
             ValueError: a path that no module has, with the candidates.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,6 +24,7 @@ class Observation:
         scale: the prior's standard deviation, or None.
         gradient: dL/d mean (of another family: of its parameter), None before backward and
             without one.
+        part: takes the mean's gradient out of that of the tensor which it is a part of; or None.
     """
 
     posterior: Posterior | Family
@@ -33,6 +35,7 @@ class Observation:
     scale: Tensor | None = None
     gradient: Tensor | None = None
     hook: RemovableHandle | None = None
+    part: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
     def of(
@@ -45,6 +48,8 @@ class Observation:
         observation = cls(handle, mask, rows, weakref.ref(source), _versions(handle.tensors))
         if isinstance(posterior, Posterior) and posterior.prior is not None:
             observation.scale = (0.5 * posterior.prior.log_variance[:rows].float()).exp()
+        if isinstance(posterior, Posterior):
+            observation.part = posterior.part
         parameter = posterior.parameter
         if parameter is not None and parameter.requires_grad:
             observation.hook = parameter.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
@@ -60,6 +65,7 @@ class Observation:
         if gradient is None:  # compiled backward, where the loss does not reach the mean
             return
         gradient = gradient.detach()
+        gradient = gradient if self.part is None else self.part(gradient)
         gradient = gradient if gradient.shape[0] == self.rows else gradient[: self.rows]
         gradient = gradient if self.scale is None else gradient * self.scale
         self.gradient = gradient if self.gradient is None else self.gradient + gradient

@@ -8,18 +8,24 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from .arguments import got
+from .forms import split_form
+
+AUTO = "auto"
+"""As ``latents``: the posteriors that the first batch shows, and a word on the choice."""
 
 _LIKELY = ("enc", "mu", "mean", "logvar", "log_var", "posterior", "latent", "to_z", "moments")
+_UNLIKELY = ("dec", "prior", "likelihood", "generat")
 
 
 def name_paths(latents: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Latent names and module paths from what the user typed.
+    """Latent names and what the user typed for each: a module path, or ``path as form``.
 
     Raises:
         TypeError: not a path, a list of paths or a mapping name -> path.
+        ValueError: what is said after ``as`` is no form.
     """
     if isinstance(latents, str):
-        return {latents: latents}
+        return {split_form(latents)[0]: latents}
     listed = latents if isinstance(latents, Sequence) else ()
     pairs = latents.items() if isinstance(latents, Mapping) else [(path, path) for path in listed]
     if not pairs or not all(isinstance(part, str) for pair in pairs for part in pair):
@@ -27,7 +33,24 @@ def name_paths(latents: str | Sequence[str] | Mapping[str, str]) -> dict[str, st
             "latents: expected a module path, a list of paths or a mapping name -> path, e.g. "
             f"latents='encoder' or latents={{'z': 'encoder'}}, got {got(latents)}."
         )
-    return dict(pairs)
+    return {
+        name if isinstance(latents, Mapping) else split_form(name)[0]: path for name, path in pairs
+    }
+
+
+def watchable(model: object) -> nn.Module:
+    """The module itself, without torch.compile's wrapper.
+
+    Raises:
+        TypeError: not a module, or a ``DataParallel``.
+    """
+    if not isinstance(model, nn.Module) or isinstance(model, nn.DataParallel):
+        raise TypeError(
+            f"model: expected a torch.nn.Module, got {type(model).__name__}; DataParallel runs "
+            "copies, which cannot be watched: use DistributedDataParallel."
+        )
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner
 
 
 def likely_paths(model: nn.Module) -> list[str]:
@@ -35,6 +58,12 @@ def likely_paths(model: nn.Module) -> list[str]:
     paths = [path for path, _ in model.named_modules() if path]
     likely = [p for p in paths if any(word in p.lower() for word in _LIKELY)]
     return (likely or paths)[:10]
+
+
+def probable(paths: Sequence[str]) -> list[str]:
+    """Those of the paths that give a posterior which sound like no likelihood and no prior."""
+    likely = [path for path in paths if not any(word in path.lower() for word in _UNLIKELY)]
+    return likely or list(paths)
 
 
 def unknown_path(path: str, model: nn.Module) -> str:
@@ -46,16 +75,28 @@ def unknown_path(path: str, model: nn.Module) -> str:
     return f"latents: no module {path!r} in {type(model).__name__}.{hint} Candidates: {shown}."
 
 
-def undecided(found: int, candidates: list[str]) -> str:
+def undecided(found: list[str], model: nn.Module) -> str:
     """That none or several modules could be meant, with what to write."""
     if found:
         return (
-            f"latents: {found} modules give a posterior and any could be meant. Say which, "
-            f"e.g. latents={candidates!r} for all of them."
+            f"latents: {len(found)} modules give a posterior and any could be meant. Say which, "
+            f"e.g. latents={found!r} for all of them."
         )
+    candidates = likely_paths(model)
     return (
         "latents: no module of the model returned (mean, log_variance) or a Normal distribution, "
         "and there is no _last_z_list. Either pass the path of a module that does, e.g. "
-        f"latents={(candidates or ['encoder'])[0]!r} (candidates: {candidates}), or call "
-        "monitor.observe(name, mean, log_variance) yourself."
+        f"latents={(candidates or ['encoder'])[0]!r} (candidates: {candidates}), with 'PATH as "
+        "moments' if it returns both in one tensor, or call monitor.observe(name, mean, "
+        "log_variance) yourself."
+    )
+
+
+def choice(chosen: list[str], found: list[str]) -> str:
+    """What was chosen by itself, and why, with what to write instead."""
+    left = [path for path in found if path not in chosen]
+    why = f", and not {left}, which sound like a likelihood or a prior" if left else ""
+    return (
+        f"latents='auto': watching {chosen}, whose modules gave a posterior at the first "
+        f"batch{why}. To choose yourself: latents={chosen!r}."
     )

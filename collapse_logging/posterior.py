@@ -6,15 +6,17 @@ without positions; :func:`as_posterior` checks it and turns it into a :class:`Po
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from .arguments import got
 from .families import family_of
 from .family import Family
+from .gaussians import gaussian_of
 from .priors import Prior, PriorLike, gaussian_prior, in_prior_units
 
 _SHAPES = "[batch, units], [batch, positions, units] or [batch, channels, height, width]"
@@ -35,11 +37,16 @@ class Posterior:
             ``[batch, channels, height, width]`` (the units are then the channels).
         log_variance: ln sigma^2, the same shape, in nats of the natural logarithm.
         prior: of the same shape; None: N(0, 1).
+        whole: what the mean was taken out of, if autograd does not know the mean itself: the
+            gradient is then read there.
+        part: takes the mean's part out of what has the shape of ``whole``.
     """
 
     mean: Tensor
     log_variance: Tensor
     prior: Prior | None = None
+    whole: Tensor | None = None
+    part: Callable[[Tensor], Tensor] | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -49,7 +56,7 @@ class Posterior:
     @property
     def parameter(self) -> Tensor:
         """What the gradient is asked of, for growth."""
-        return self.mean
+        return self.mean if self.whole is None else self.whole
 
     def first(self, rows: int) -> Posterior:
         """The first rows, detached, in the prior's units."""
@@ -92,7 +99,9 @@ def as_posterior(
     Nothing here reads a value, so nothing waits for the device.
 
     Args:
-        mean: posterior means, or a ``Normal`` or ``Independent(Normal)`` distribution.
+        mean: posterior means, or a distribution: ``Normal``, ``LogNormal`` (that of ln z),
+            ``MultivariateNormal`` (its diagonal) or ``Laplace`` (its variance over that of
+            Laplace(0, 1)), also within ``Independent``.
         log_variance: ln sigma^2, the same shape as ``mean``; None with a distribution.
         latent: the latent's name, for the error message.
 
@@ -225,14 +234,8 @@ def _check_tensor(value: object, role: str, latent: str) -> None:
 
 
 def _from_distribution(distribution: Distribution, latent: str) -> Posterior:
-    base = distribution
-    while isinstance(base, Independent):
-        base = base.base_dist
-    if not isinstance(base, Normal):
-        raise TypeError(
-            f"latent {latent!r}: expected a Normal or Independent(Normal) distribution, got "
-            f"{type(base).__name__}; pass mean and log_variance of a diagonal Gaussian instead."
-        )
-    with torch.no_grad():
-        log_variance = 2.0 * base.scale.log()
-    return as_posterior(base.loc, log_variance, latent=latent)
+    loc, log_variance, unit = gaussian_of(distribution, latent)
+    if unit == 1.0:
+        return as_posterior(loc, log_variance, latent=latent)
+    found = as_posterior(loc / unit, log_variance, latent=latent)
+    return replace(found, whole=loc, part=lambda whole: whole * unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import typing
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from .arguments import got
 from .capture import Capture
@@ -95,23 +96,37 @@ class Probe:
         return loss.detach().float()
 
 
-def neighbours(output: object) -> object:
+def neighbours(output: Any) -> Any:
     """A module's output with each sample's posterior given to the next sample of the batch."""
     if isinstance(output, Tensor):
-        return output.roll(1, 0)
-    if isinstance(output, Independent):
-        inner: Any = neighbours(output.base_dist)
-        return Independent(inner, output.reinterpreted_batch_ndims, validate_args=False)
-    if isinstance(output, Normal):
-        loc, scale = output.loc.roll(1, 0), output.scale.roll(1, 0)
-        return Normal(loc, scale, validate_args=False)
-    if isinstance(output, Distribution):  # capture lets no other through
-        raise TypeError(f"probe: a {type(output).__name__} cannot be dealt to other samples.")
+        return output.roll(1, 0) if output.ndim else output
     if isinstance(output, (tuple, list)):
         dealt: list[Any] = [neighbours(part) for part in output]
         made: Any = type(output)
         return made(*dealt) if hasattr(output, "_fields") else made(dealt)
+    if isinstance(output, Mapping):
+        changed: Any = copy.copy(output)
+        for name, part in output.items():
+            changed[name] = neighbours(part)
+        return changed
+    if isinstance(output, Distribution):
+        return _dealt(output, output.batch_shape[0])
+    if hasattr(output, "__dict__") and not callable(output):  # an object of such parts
+        changed = copy.copy(output)
+        vars(changed).update({name: neighbours(part) for name, part in vars(output).items()})
+        return changed
     return output
+
+
+def _dealt(distribution: Distribution, rows: int) -> Distribution:
+    """A distribution of the same kind with the neighbours' parameters, of ``rows`` samples."""
+    changed = copy.copy(distribution)
+    for name, part in vars(distribution).items():
+        if isinstance(part, Distribution):
+            vars(changed)[name] = _dealt(part, rows)
+        elif isinstance(part, Tensor) and part.ndim and part.shape[0] == rows:
+            vars(changed)[name] = part.roll(1, 0)
+    return changed
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .family import Family
-from .outputs import uses_its_mean, with_mean
+from .forms import Form
+from .outputs import with_mean
 from .posterior import Posterior, by_position
 
 Kept = tuple[Tensor, Any]
@@ -46,15 +47,17 @@ class Trace:
         for run in (Trace.build, Trace._prepare):
             torch.compiler.assume_constant_result(run)  # type: ignore[no-untyped-call]
 
-    def keep(self, output: object, posterior: Posterior) -> object:
+    def keep(self, output: object, form: Form, posterior: Posterior) -> object:
         """While a graph is built: keep a run's posterior; gives what to return instead, or None."""
         mean, both = posterior.mean, (posterior.mean.detach(), posterior.log_variance.detach())
         # what was kept before is not looked at: then no graph depends on it
         _set_anywhere(self._append, torch.stack(both))
+        if posterior.whole is not None and form.kind == "distribution":
+            mean = posterior.whole  # the same but for its unit, in which growth has none
         if not mean.requires_grad:
             return None
-        self._prepare(posterior.positions_and_units[1], mean.device, uses_its_mean(output))
-        return with_mean(output, _Growth.apply(mean, self._sink))  # type: ignore[no-untyped-call]
+        self._prepare(posterior.positions_and_units[1], mean.device, not form.alone)
+        return with_mean(output, form, _Growth.apply(mean, self._sink))  # type: ignore[no-untyped-call]
 
     def pop(self) -> list[Posterior]:
         """The posteriors of the runs since the last call, in their order; in memory of their own.

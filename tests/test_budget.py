@@ -194,7 +194,7 @@ def test_a_model_is_looked_at_in_observed_steps_only(monkeypatch):
     monkeypatch.setattr(Capture, "settle", lambda capture: looked.append(monitor._window.steps))
     seen = capture.posterior_of
     monkeypatch.setattr(
-        capture, "posterior_of", lambda output: looked.append("output") or seen(output)
+        capture, "posterior_of", lambda output, form: looked.append("output") or seen(output, form)
     )
     train(model, monitor, 20, observe=False)
     assert looked == ["output", 4, "output", 9] * 2

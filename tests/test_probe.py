@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, Laplace, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from collapse_logging import CollapseMonitor, Level
 from collapse_logging.capture import Capture
@@ -189,10 +189,11 @@ def test_what_is_dealt_keeps_its_form(output):
         assert dealt.tolist() == [[4.0, 5.0], [0.0, 1.0], [2.0, 3.0]]
 
 
-def test_a_distribution_that_is_not_known_is_refused():
-    """Rather than dealt wrongly."""
-    with pytest.raises(TypeError, match="a Laplace cannot be dealt"):
-        neighbours(Laplace(torch.zeros(3), torch.ones(3)))
+def test_what_is_not_of_the_samples_stays():
+    """A scale that all samples share is not dealt; what is a sample's is."""
+    dealt = neighbours(MultivariateNormal(torch.arange(3.0)[:, None].expand(3, 2), torch.eye(2)))
+    assert dealt.mean[:, 0].tolist() == [2.0, 0.0, 1.0]
+    assert torch.equal(dealt.covariance_matrix, torch.eye(2).expand(3, 2, 2))
 
 
 # --- it leaves no trace ---

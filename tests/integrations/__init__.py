@@ -1,0 +1,1 @@
+"""Real libraries, trained for real: ``make integrations``."""
