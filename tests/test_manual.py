@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collapse_logging import CollapseMonitor, Level, PosteriorCollapseDetector
-from collapse_logging.cli import main
+from collapse_logging.cli import _parser, main
 
 from .parts import healthy_then_collapsing, recorded
 from .test_faults_table import names_in
@@ -25,6 +25,9 @@ PYTHON = [body for language, body in BLOCKS if language == "python"]
 BASH = [line for language, body in BLOCKS if language == "bash" for line in body.splitlines()]
 (YAML,) = [body for language, body in BLOCKS if language == "yaml"]
 LAYOUT, LOG, STATISTICS = [body for language, body in BLOCKS if language == "text"]
+
+NOT_ON_THE_EXAMPLE = {"fit", "demo", "train", "make-data"}
+"""Commands that make what the others look at."""
 
 CONSTRUCTOR = {
     "kl_threshold": 0.01,
@@ -134,13 +137,22 @@ def test_the_commands_do_what_the_text_says(
     monkeypatch.chdir(ran)
     lines = [shlex.split(line, comments=True) for line in BASH]
     for words in lines:
-        if words[0] != "collapse-logging" or words[1] in ("fit", "demo"):
-            assert words[0] in ("pip", "tensorboard", "collapse-logging")
+        if words[0] != "collapse-logging" or words[1] in NOT_ON_THE_EXAMPLE or "my_" in words[2]:
             continue
         watching = ["--timeout", "0.1"] if "--watch" in words else []
         assert main([*words[1:], *watching]) == (1 if words[1] == "check" else 0)
         assert re.search("[\u4e00-\u9fff]", capsys.readouterr().out)
     assert (ran / "collapse_logs" / "collapse_report.png").exists()
+
+
+def test_the_commands_are_understood() -> None:
+    """Every line is of a known program, every option known; test_train and test_cli run them."""
+    lines = [shlex.split(line, comments=True) for line in BASH]
+    ours = [words[1:] for words in lines if words[0] == "collapse-logging" and words[1] != "fit"]
+    assert {words[0] for words in lines} == {"collapse-logging", "pip", "tensorboard"}
+    assert {words[0] for words in ours} > NOT_ON_THE_EXAMPLE - {"fit"}
+    for words in ours:
+        assert _parser().parse_args(words).command == words[0]
 
 
 def test_the_yaml_trains(tmp_path: Path) -> None:
@@ -206,9 +218,9 @@ def test_the_quicker_settings_are_quicker() -> None:
     red = []
     for settings in ({}, quicker):
         monitor, memory = recorded(**settings)
-        healthy_then_collapsing(monitor, 200, 400)
+        healthy_then_collapsing(monitor, 100, 300)
         red.append(next(a.step for a in memory.alerts if a.level is Level.RED))
-    assert 200 < red[1] < red[0]
+    assert 100 < red[1] < red[0]
 
 
 def test_what_a_check_takes_on_the_disk(tmp_path: Path) -> None:
