@@ -45,6 +45,7 @@ class Budget:
     def __init__(self, observe_every: int | None = None) -> None:
         self.chosen = checked_count("observe_every", observe_every)
         self.rows: int | None = None
+        self._given = self.chosen is not None
         self._measured: list[tuple[float, float]] = []
         self._depth = 0
         self._entered = self._own = 0.0
@@ -65,6 +66,11 @@ class Budget:
         self._depth -= 1
         if self._depth == 0:
             self._own += perf_counter() - self._entered
+
+    def choose_again(self) -> None:
+        """Measure anew, for windows of another length; what the user has set stays."""
+        if not self._given:
+            self.chosen, self.rows, self._measured = None, None, []
 
     def end_step(self, checked: bool, rows: int, frequency: int) -> None:
         """Note the observed step that ends, and choose k if enough of them were timed.

@@ -14,7 +14,7 @@ from torch import Tensor
 from .arguments import checked_list
 from .ranks import Added, Ranks
 from .report import MOST_LATENTS, Report
-from .responses import CheckResponse, Response, needs_all_ranks, respond, with_checkpoint
+from .responses import CheckResponse, Response, announced, needs_all_ranks, respond
 from .snapshot import Layout, Snapshot
 from .transfer import LaggedTransfer, Transfer, transfer_for
 from .verdict import Judge
@@ -91,7 +91,7 @@ class Delivery:
             self.transfer.send(
                 vector, (layout, step, window.steps, window.budget.spent(window.steps))
             )
-        window.reset()
+        window.reset(step)
         for name in self._unread:
             window.latents.read_by_element(name)
 
@@ -158,7 +158,7 @@ class Delivery:
         seen = [latent.measures for latent in report.latents.values()]
         if not any(values["samples"] or values.get("nonfinite") for values in seen):
             return False
-        report = with_checkpoint(report, self._responses)
+        report = announced(report, self._responses if self.ranks.agree else ())
         if self.report is None:
             self._check_optional(report)
             for writer in self._writers:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .report import Forecast
+from .alert_parts import Forecast
 
 _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31)
 """Two-sided 95 % points of Student's t with 1, 2, ... degrees of freedom."""

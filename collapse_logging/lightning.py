@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-import operator
 import typing
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from .arguments import checked_count, checked_list, checked_name, require_count
+from .arguments import checked_count, checked_list, checked_name
+from .by_level import checked_by_level
 from .messages import NO_PLOT, verdict
 from .monitor import CollapseMonitor
 from .namespaces import callback_base
 from .own_measures import OwnMeasures
 from .paths import AUTO, name_paths
 from .report import Alert, Report
-from .rules import OVERRIDES, Rules, resolve_rules
+from .rules import Rules, overrides, resolve_rules
+from .schedule import Frequency, checked_frequency, steps_of_window
 from .trainer import (
     current_beta,
-    find_probe,
     logged_loss,
-    logger_writers,
-    own_responses,
+    monitor_for,
     publish,
-    run_folder,
     tracker_step,
 )
 from .words import known_language
@@ -57,6 +55,7 @@ class PosteriorCollapseDetector(_Callback):
         rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
         writers: further writers, beside the Trainer's loggers.
         responses: called with each alert.
+        on_yellow, on_orange, on_red: called with an alert of a latent that gets worse, to there.
         stop_on_collapse: stop after ``early_stop_patience`` red checks in a row.
         reconstruction_key: name under which the reconstruction loss is logged; None: the first
             of ``train_recon``, ``recon_loss``, ``reconstruction_loss``.
@@ -79,7 +78,7 @@ class PosteriorCollapseDetector(_Callback):
         var_threshold: float | None = None,
         active_units_threshold: float | None = None,
         window_size: int | None = None,
-        check_frequency: int | None = None,
+        check_frequency: int | dict[int, int] | None = None,
         early_stop_patience: int | None = None,
         auto_save_on_collapse: bool = True,
         log_dir: str | None = None,
@@ -89,6 +88,9 @@ class PosteriorCollapseDetector(_Callback):
         rules: str | Rules = "default",
         writers: list[Writer] | None = None,
         responses: list[typing.Callable[[Alert], None]] | None = None,
+        on_yellow: typing.Callable[[Alert], None] | None = None,
+        on_orange: typing.Callable[[Alert], None] | None = None,
+        on_red: typing.Callable[[Alert], None] | None = None,
         stop_on_collapse: bool = False,
         reconstruction_key: str | None = None,
         optional: list[str] | None = None,
@@ -100,11 +102,7 @@ class PosteriorCollapseDetector(_Callback):
         max_rows: int | None = 1024,
         name: str = "collapse",
     ) -> None:
-        overrides = (
-            *(kl_threshold, var_threshold, active_units_threshold),
-            *(window_size, check_frequency, early_stop_patience),
-        )
-        self.rules = resolve_rules(rules, dict(zip(OVERRIDES, overrides, strict=True)))
+        self.rules = resolve_rules(rules, overrides(locals()))
         self.auto_save_on_collapse = auto_save_on_collapse
         self.log_dir = log_dir
         self.verbose = verbose
@@ -120,11 +118,10 @@ class PosteriorCollapseDetector(_Callback):
         self.max_rows = checked_count("max_rows", max_rows)
         self.name = checked_name("name", name)
         self.monitor: CollapseMonitor | None = None
-        self._check_frequency = self.rules.check_frequency
-        self._writers = list(
-            checked_list(writers or [], "writers", lambda w: isinstance(w, Writer))
-        )
-        self._responses = list(checked_list(responses or [], "responses", callable))
+        self.frequency = self.rules.check_frequency
+        self.writers = list(checked_list(writers or [], "writers", lambda w: isinstance(w, Writer)))
+        self.responses = list(checked_list(responses or [], "responses", callable))
+        self.by_level = checked_by_level(on_yellow, on_orange, on_red)
         self._state: dict[str, Any] | None = None
         self._earlier: dict[str, Any] = {}
         self._speaks = False
@@ -145,39 +142,21 @@ class PosteriorCollapseDetector(_Callback):
     @property
     def check_frequency(self) -> int:
         """Optimiser steps from one check to the next; may be set during training."""
-        return self._check_frequency
+        if self.monitor is not None:
+            return self.monitor.check_frequency
+        return steps_of_window(self.frequency, after=0)
 
     @check_frequency.setter
-    def check_frequency(self, steps: int) -> None:
-        require_count("check_frequency", steps, at_least=1)
-        self._check_frequency = operator.index(steps)
-        if self.monitor:
-            self.monitor.check_frequency = steps
+    def check_frequency(self, steps: Frequency) -> None:
+        self.frequency = checked_frequency(steps)
+        if self.monitor is not None:
+            self.monitor.check_frequency = self.frequency
 
     def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
         """Build the monitor around the Trainer's loggers and hook the model."""
-        dry = bool(trainer.fast_dev_run)  # hooks and errors as ever, but nothing leaves it
-        folder = None if dry else run_folder(trainer, self.log_dir, self.name)
-        self._speaks = trainer.is_global_zero and not dry
-        loggers = trainer.loggers if self._speaks else []
-        writers = [*logger_writers(loggers, self.name), *self._writers]
-        patience = self.rules.early_stop_patience if self.stop_on_collapse else None
-        own = own_responses(trainer, folder if self.auto_save_on_collapse else None, patience)
         self._earlier = self.state_dict() or self._earlier
-        self.monitor = CollapseMonitor(
-            writers=writers if self._speaks else [],
-            responses=[] if dry else [*own, *self._responses],
-            rules=self.rules,
-            check_frequency=self._check_frequency,
-            optional=self.optional,
-            measures=self.measures,
-            probe=find_probe(pl_module, self.probe),
-            language=self.language,
-            observe_every=self.observe_every,
-            max_rows=self.max_rows,
-            log_dir=folder if self._speaks else None,
-            verbose=self.verbose and self._speaks,
-        )
+        self._speaks = trainer.is_global_zero and not trainer.fast_dev_run
+        self.monitor = monitor_for(self, trainer, pl_module)
         self.monitor.watch(pl_module, self.latents)
 
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:

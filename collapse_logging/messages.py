@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .words import LANGUAGES, word
 
 if TYPE_CHECKING:
-    from .report import Alert, Forecast, Indicator, Report
+    from .alert_parts import Forecast
+    from .report import Alert, Indicator, Report
 
 INDICATORS = {
     "information": "below nats",
@@ -126,6 +128,8 @@ def alert_lines(alert: Alert) -> list[str]:
             lines.append(word(language, "checkpoint", name=alert.checkpoint))
         if alert.level == 3 and not alert.probed:
             lines.append(word(language, "not probed"))
+    for action in alert.actions:
+        lines.append(word(language, "action", **asdict(action)))
     if alert.advice:
         lines.append(word(language, "what to do", advice=alert.advice))
     return lines
@@ -171,6 +175,7 @@ def advice(
     language: str = "en",
     beta: tuple[float, float] | None = None,
     codebook: bool = False,
+    healthy: bool = True,
 ) -> str:
     """What to do at a level, in plain words.
 
@@ -180,11 +185,13 @@ def advice(
         language: of :data:`collapse_logging.words.LANGUAGES`.
         beta: its value now and at the last healthy step, if it was told and has risen.
         codebook: whether the latent is one: then it is not the KL that takes it away.
+        healthy: whether there is a healthy step to go back to.
     """
     names = {indicator.name for indicator in indicators}
     if level < 2:
         return word(language, "advise watch") if level else ""
-    steps = ["advise stop"] if level == 3 else []
+    stop = "advise stop" if healthy else "advise afresh"
+    steps = [stop] if level == 3 else []
     ignored = "decoder_ignores_latent" in names and "information" not in names
     if codebook and not ignored:
         steps += ["advise codes", "advise book"]

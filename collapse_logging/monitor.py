@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .arguments import require_count
+from .by_level import answers, checked_by_level
 from .capture import Capture, Latents
 from .delivery import Delivery
 from .family import Family
@@ -22,7 +23,9 @@ from .priors import PriorLike
 from .probe import Loss, Probe
 from .report import Report
 from .responses import Response
-from .rules import OVERRIDES, Rules, resolve_rules
+from .rules import Rules, overrides, resolve_rules
+from .schedule import Frequency, checked_frequency
+from .termination import Termination, closed
 from .verdict import Judge
 from .window import Window
 from .writers import Writer, complete
@@ -38,9 +41,8 @@ class CollapseMonitor:
 
     Args:
         writers: where reports go; a ledger and a log writer (``verbose``) are added.
-        responses: called with each alert.
-        rules: ``"default"``, ``"fast"``, ``"manual"`` or a :class:`Rules`.
-        kl_threshold, ..., early_stop_patience: override the rules' own; see :class:`Rules`.
+        responses: called with each alert; on_yellow, on_orange, on_red: when it gets so bad.
+        rules: ``"default"``, ``"fast"``, ``"manual"`` or :class:`Rules`; those after it override.
         optional: latents whose level is shown, but ignored by the run's and by responses.
         measures: functions of a latent's window; their names become tags, see docs/own/measure.md.
         probe: takes the batch given to :meth:`step`, gives each sample's loss; see :class:`Probe`.
@@ -66,8 +68,11 @@ class CollapseMonitor:
         var_threshold: float | None = None,
         active_units_threshold: float | None = None,
         window_size: int | None = None,
-        check_frequency: int | None = None,
+        check_frequency: Frequency | None = None,
         early_stop_patience: int | None = None,
+        on_yellow: Response | None = None,
+        on_orange: Response | None = None,
+        on_red: Response | None = None,
         optional: Sequence[str] = (),
         measures: Sequence[Measure] = (),
         probe: Loss | None = None,
@@ -79,17 +84,15 @@ class CollapseMonitor:
         strict: bool = False,
         across_ranks: bool = True,
     ) -> None:
-        overrides = (
-            *(kl_threshold, var_threshold, active_units_threshold),
-            *(window_size, check_frequency, early_stop_patience),
-        )
-        self.rules = resolve_rules(rules, dict(zip(OVERRIDES, overrides, strict=True)))
+        self.rules = resolve_rules(rules, overrides(locals()))
         judge = Judge(self.rules, optional, language, OwnMeasures(measures, strict))
+        called = answers(responses, checked_by_level(on_yellow, on_orange, on_red))
         kept = complete(writers, log_dir, verbose)
-        self._delivery = Delivery(judge, kept, responses, strict, across_ranks)
+        self._delivery = Delivery(judge, kept, called, strict, across_ranks)
         self._window = Window(self.rules.check_frequency, observe_every, max_rows)
         self._probe = None if probe is None else Probe(probe, strict)
         self._capture: Capture | None = None
+        self._termination = Termination()
         self._step = self._skips = 0
         self._afresh = self.state_dict()
 
@@ -104,9 +107,9 @@ class CollapseMonitor:
         return self._window.frequency
 
     @check_frequency.setter
-    def check_frequency(self, steps: int) -> None:
-        require_count("check_frequency", steps, at_least=1)
-        self._window.frequency, self._skips = operator.index(steps), 0
+    def check_frequency(self, steps: Frequency) -> None:
+        self._window.follow(checked_frequency(steps), self._step)
+        self._skips = 0
 
     @property
     def observes(self) -> bool:
@@ -215,19 +218,16 @@ class CollapseMonitor:
             self.flush()
 
     def __enter__(self) -> CollapseMonitor:
-        """The monitor itself."""
+        """The monitor itself; SIGTERM ends the block as an exit, unless somebody handles it."""
+        self._termination.listen()
         return self
 
     def __exit__(self, *raised: object) -> None:
         """Close; an exception of the user's passes through as it is."""
         if raised[1] is not None:
             self._delivery.ranks.leave()
-        try:
-            self.close()
-        except Exception:
-            if raised[1] is None:
-                raise
-            _log.exception("the monitor could not be closed; the training's own error follows.")
+        closed(self.close, raised[1])
+        self._termination.stop()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, loadable with ``weights_only=True``."""
@@ -242,7 +242,7 @@ class CollapseMonitor:
                 if saved["version"] != _STATE_VERSION:
                     raise ValueError(f"expected version {_STATE_VERSION}, got another version.")
                 self._step, self._skips = int(saved["step"]), 0
-                self._window.load_state_dict(saved["window"], saved["rank"] == world()[0])
+                self._window.load_state_dict(saved["window"], saved["rank"], self._step)
                 self._delivery.load_state_dict(saved, self._step)
                 return
             except Exception as error:  # whatever a file may hold

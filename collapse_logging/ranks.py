@@ -130,6 +130,8 @@ class Ranks:
         """
         if self.lost:
             return None
+        if window.budget.chosen is None:  # it is choosing, be it again
+            self._observe_every = None
         window.budget.chosen = self._observe_every or window.budget.chosen
         if self._pool is None:
             self._pool = self._agreed(window)

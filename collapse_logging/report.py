@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .alert_parts import Action, Forecast
 from .messages import alert_lines, alert_text, alert_title, describe
 
 Vector = NDArray[np.float64]
@@ -58,23 +59,6 @@ class Indicator:
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """When a falling information will be below a limit, if it goes on as it did.
-
-    Attributes:
-        step: the most likely training step.
-        low: the earliest, of a 95 % interval.
-        high: the latest; None where the fall is too uncertain to say.
-        limit: the limit, nats.
-    """
-
-    step: int
-    low: int
-    high: int | None
-    limit: float
-
-
-@dataclass(frozen=True)
 class Alert:
     """A change of a latent's level.
 
@@ -93,6 +77,7 @@ class Alert:
         forecast: when the information will be below its limit, where it is falling.
         probed: the decoder was probed and confirms the level.
         checkpoint: file name of the last healthy checkpoint, if one is kept.
+        actions: what responses do about it.
         optional: the latent was declared optional; the run's level and responses ignore it.
         language: of title and text, see :mod:`collapse_logging.words`.
     """
@@ -111,6 +96,7 @@ class Alert:
     forecast: Forecast | None = None
     probed: bool = False
     checkpoint: str | None = None
+    actions: tuple[Action, ...] = ()
     optional: bool = False
     language: str = "en"
 
@@ -215,6 +201,7 @@ def alert_to_dict(alert: Alert) -> dict[str, Any]:
         "forecast": None if alert.forecast is None else asdict(alert.forecast),
         "probed": alert.probed,
         "checkpoint": alert.checkpoint,
+        "actions": [asdict(action) for action in alert.actions],
         "optional": alert.optional,
         "language": alert.language,
         "advice": alert.advice,

@@ -6,13 +6,15 @@ import logging
 import os
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .alert_parts import Action
 from .files import move, part_of, remove, save_whole
 from .report import Alert, Level, Report
+from .words import word
 
 Response = typing.Callable[[Alert], None]
 
@@ -33,6 +35,10 @@ class CheckResponse(ABC):
     def checkpoint_after(self, report: Report) -> Path | None:
         """Where the last healthy model will be once this report is answered."""
         return self.checkpoint
+
+    def plan(self, alert: Alert) -> Action | None:
+        """What it will do about an alert, for the alert to say so; None: nothing that it says."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers between checks, as plain values."""
@@ -55,13 +61,23 @@ def needs_all_ranks(response: Response) -> bool:
     return isinstance(response, CheckResponse) and response.needs_all_ranks
 
 
-def with_checkpoint(report: Report, responses: Iterable[Response]) -> Report:
-    """The report with alerts that name the file that a response keeps for the last healthy step."""
-    kept = (r.checkpoint_after(report) for r in responses if isinstance(r, CheckResponse))
+def announced(report: Report, responses: Sequence[Response]) -> Report:
+    """The report with alerts that say what responses will do about them.
+
+    The file that one keeps for the last healthy step, and what others do, each once a check.
+    """
+    alerts = list(report.alerts)
+    seeing = [response for response in responses if isinstance(response, CheckResponse)]
+    kept = (response.checkpoint_after(report) for response in seeing if alerts)
     name = next((Path(path).name for path in kept if path), None)
-    if name is None or not report.alerts:
-        return report
-    return replace(report, alerts=tuple(replace(a, checkpoint=name) for a in report.alerts))
+    alerts = [replace(alert, checkpoint=name) for alert in alerts]
+    for response in seeing:
+        for place, alert in enumerate(alerts):
+            plan = None if alert.optional else response.plan(alert)
+            if plan is not None:
+                alerts[place] = replace(alert, actions=(*alert.actions, plan))
+                break
+    return replace(report, alerts=tuple(alerts)) if alerts else report
 
 
 def respond(response: Response, report: Report, strict: bool = False) -> None:
@@ -100,6 +116,7 @@ class KeepLastHealthy(CheckResponse):
         every: healthy checks from one checkpoint to the next.
         owner: whether this process names and removes the files. Where all ranks save together,
             the one that writes.
+        verbose: say where the files are through the ``logging`` module.
     """
 
     def __init__(
@@ -108,11 +125,13 @@ class KeepLastHealthy(CheckResponse):
         directory: str | os.PathLike[str],
         every: int = 10,
         owner: bool = True,
+        verbose: bool = True,
     ) -> None:
         self.directory = Path(directory)
         self._save = save
         self._every = every
         self._owner = owner
+        self._severity = logging.WARNING if verbose else logging.DEBUG
         self._kept_at = -every
         self._alarm_step = -1
 
@@ -164,12 +183,15 @@ class KeepLastHealthy(CheckResponse):
         self._kept_at = -self._every
         if kept is not None and self._owner and kept.exists():
             move(kept, _final(kept))
-            _log.warning("💾 the model from before the collapse is %s", _final(kept))
+            self._tell(alert, "kept before", _final(kept))
         if alert.step != self._alarm_step:
             self._alarm_step = alert.step
             path = self.directory / f"model_at_alarm_step_{alert.step}.ckpt"
             self._write(path)
-            _log.warning("💾 the model at the alarm is %s", path)
+            self._tell(alert, "kept alarm", path)
+
+    def _tell(self, alert: Alert, key: str, path: Path) -> None:
+        _log.log(self._severity, "%s", word(alert.language, key, path=path))
 
     def _write(self, final: Path) -> None:
         if self._owner:

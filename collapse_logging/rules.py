@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .arguments import require_count, require_number, require_one_of
 from .messages import INDICATORS
 from .report import Indicator, Vector
+from .schedule import Frequency, checked_frequency
 
 _RISE = 0.02
 """A reconstruction loss that rises by more than this share over the window, ..."""
@@ -36,7 +37,8 @@ class Rules:
         var_threshold: a mean posterior variance within it of 1 raises ``variance``.
         active_units_threshold: a smaller fraction of active units raises ``active_units``.
         window_size: training steps over which the reconstruction trend is read.
-        check_frequency: training steps from one check to the next.
+        check_frequency: training steps from one check to the next; or by the step from which
+            they hold, ``{0: 100, 1000: 50}``.
         early_stop_patience: red checks in a row before a run may be stopped.
         information_limit: nats; information is small below
             ``max(information_limit, information_per_dimension x dimensions)``.
@@ -53,7 +55,7 @@ class Rules:
     var_threshold: float = 0.1
     active_units_threshold: float = 0.1
     window_size: int = 100
-    check_frequency: int = 50
+    check_frequency: Frequency = field(default=50, hash=False)
     early_stop_patience: int = 200
     information_limit: float = 0.5
     information_per_dimension: float = 0.005
@@ -76,6 +78,7 @@ class Rules:
             limit, most = getattr(self, name), 1.0 if name == "active_units_threshold" else math.inf
             require_number(name, limit, most)
             object.__setattr__(self, name, float(limit))
+        object.__setattr__(self, "check_frequency", checked_frequency(self.check_frequency))
 
     def small_information(self, dimensions: float) -> float:
         """The limit in nats below which a latent of so many dimensions carries too little."""
@@ -173,7 +176,6 @@ class Rules:
 
 _COUNTS = (
     "window_size",
-    "check_frequency",
     "early_stop_patience",
     "confirm_checks",
     "skip_checks",
@@ -187,16 +189,6 @@ _LIMITS = (
     "information_per_dimension",
     "growth_limit",
 )
-
-OVERRIDES = (
-    "kl_threshold",
-    "var_threshold",
-    "active_units_threshold",
-    "window_size",
-    "check_frequency",
-    "early_stop_patience",
-)
-"""What monitor and callback take as arguments of their own, in this order."""
 
 PRESETS = {
     "default": Rules(),
@@ -212,6 +204,12 @@ PRESETS = {
     "manual": Rules(literal=True),
 }
 """The rules that go by a name; ``fast`` is the manual's configuration for long trainings."""
+
+
+def overrides(arguments: Mapping[str, object]) -> dict[str, object]:
+    """Those of a caller's arguments that override a preset: they have a field's name."""
+    names = (one.name for one in dataclasses.fields(Rules))
+    return {name: arguments[name] for name in names if name in arguments}
 
 
 def resolve_rules(rules: str | Rules, overrides: Mapping[str, object]) -> Rules:

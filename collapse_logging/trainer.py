@@ -7,11 +7,13 @@ import logging
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from .by_level import remedies
+from .monitor import CollapseMonitor
 from .report import Report
 from .responses import CheckResponse, KeepLastHealthy, StopWhenCollapsed
 from .writers import (
@@ -23,10 +25,49 @@ from .writers import (
     Writer,
 )
 
+if TYPE_CHECKING:
+    from .lightning import PosteriorCollapseDetector
+
 RECONSTRUCTION_KEYS = ("train_recon", "recon_loss", "reconstruction_loss")
 """Logged metrics that are taken for the reconstruction loss, the first that is there."""
 
 _log = logging.getLogger("collapse_logging")
+
+
+def monitor_for(
+    detector: PosteriorCollapseDetector, trainer: Any, module: nn.Module
+) -> CollapseMonitor:
+    """The detector's monitor, with the Trainer's loggers as its writers.
+
+    Under ``fast_dev_run`` hooks and errors are as ever, but nothing leaves it.
+    """
+    dry = bool(trainer.fast_dev_run)
+    speaks = trainer.is_global_zero and not dry
+    folder = None if dry else run_folder(trainer, detector)
+    kept_in = folder if detector.auto_save_on_collapse else None
+    patience = detector.rules.early_stop_patience if detector.stop_on_collapse else None
+    own = own_responses(trainer, kept_in, patience, detector.verbose)
+    by_level = {} if dry else detector.by_level
+    for remedy in remedies(detector.responses, detector.by_level):
+        remedy.bind(module)
+    writers = [*logger_writers(trainer.loggers, detector.name), *detector.writers] if speaks else []
+    return CollapseMonitor(
+        writers=writers,
+        responses=[] if dry else [*own, *detector.responses],
+        rules=detector.rules,
+        check_frequency=detector.frequency,
+        optional=detector.optional,
+        measures=detector.measures,
+        probe=find_probe(module, detector.probe),
+        language=detector.language,
+        observe_every=detector.observe_every,
+        max_rows=detector.max_rows,
+        log_dir=folder if speaks else None,
+        verbose=detector.verbose and speaks,
+        on_yellow=by_level.get("on_yellow"),
+        on_orange=by_level.get("on_orange"),
+        on_red=by_level.get("on_red"),
+    )
 
 
 def logger_writers(loggers: list[Any], prefix: str) -> list[Writer]:
@@ -49,7 +90,9 @@ def logger_writers(loggers: list[Any], prefix: str) -> list[Writer]:
     return writers
 
 
-def own_responses(trainer: Any, folder: Path | None, patience: int | None) -> list[CheckResponse]:
+def own_responses(
+    trainer: Any, folder: Path | None, patience: int | None, verbose: bool = True
+) -> list[CheckResponse]:
     """Keep checkpoints in ``folder``, stop after ``patience`` red checks; None: not wanted."""
 
     def save(path: Path) -> None:
@@ -64,7 +107,8 @@ def own_responses(trainer: Any, folder: Path | None, patience: int | None) -> li
 
     found: list[CheckResponse] = []
     if folder is not None:
-        found.append(KeepLastHealthy(save, folder, owner=trainer.is_global_zero))
+        owner = trainer.is_global_zero
+        found.append(KeepLastHealthy(save, folder, owner=owner, verbose=verbose))
     if patience is not None:
         found.append(StopWhenCollapsed(stop, patience))
     for response in found:
@@ -72,10 +116,16 @@ def own_responses(trainer: Any, folder: Path | None, patience: int | None) -> li
     return found
 
 
-def run_folder(trainer: Any, log_dir: str | None, name: str) -> Path:
-    """Where ledger and checkpoints go: a folder of the detector's name beside the curves."""
+def run_folder(trainer: Any, detector: PosteriorCollapseDetector) -> Path:
+    """Where its files go: ``log_dir``, or a folder of the detector's name beside the curves.
+
+    Detectors that share a ``log_dir`` have a folder each in it, by their names.
+    """
+    log_dir, name = detector.log_dir, detector.name
     if log_dir is not None:
-        return Path(log_dir)
+        kind = type(detector)
+        sharing = [c for c in trainer.callbacks if isinstance(c, kind) and c.log_dir == log_dir]
+        return Path(log_dir) / name if len(sharing) > 1 else Path(log_dir)
     folders = (getattr(logger, "log_dir", None) for logger in trainer.loggers)
     own = next((folder for folder in folders if folder), None)
     return Path(own) / name if own else Path(trainer.default_root_dir) / f"{name}_logs"

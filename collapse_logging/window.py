@@ -18,12 +18,14 @@ from torch.distributions import Distribution
 from .arguments import checked_count
 from .budget import Budget
 from .family import Family
+from .handshake import world
 from .latents import Gathered, Latents
 from .losses import Losses, of_32_bits
 from .pairs import mutual_information
 from .posterior import Posterior, observed
 from .priors import PriorLike
 from .rows import Shape
+from .schedule import Frequency, steps_of_window
 from .snapshot import Layout
 
 
@@ -31,7 +33,7 @@ class Window:
     """Gathers all latents and the reconstruction loss of the steps since the last check.
 
     Args:
-        frequency: steps that a window has.
+        frequency: steps that a window has; or a schedule.
         observe_every: every which step is observed; None: as the budget chooses.
         max_rows: rows of a batch that are read at most; None: all.
 
@@ -39,7 +41,7 @@ class Window:
         TypeError, ValueError: ``max_rows`` is not a count.
 
     Attributes:
-        frequency: may be changed at any time.
+        frequency: steps that this window has.
         budget: measures the own time.
         steps: optimiser steps since the last check.
         latents: what was observed of each latent.
@@ -48,9 +50,10 @@ class Window:
     """
 
     def __init__(
-        self, frequency: int, observe_every: int | None = None, max_rows: int | None = None
+        self, frequency: Frequency, observe_every: int | None = None, max_rows: int | None = None
     ) -> None:
-        self.frequency = frequency
+        self.frequency = steps_of_window(frequency, after=0)
+        self._schedule = frequency
         self.budget = Budget(observe_every)
         self.steps = 0
         self.latents = Latents(checked_count("max_rows", max_rows))
@@ -159,11 +162,19 @@ class Window:
             return self._number(math.nan, self.steps)
         return torch.nn.functional.pad(losses, (0, self.steps - losses.numel()), value=math.nan)
 
-    def reset(self) -> None:
-        """Start the next window."""
+    def reset(self, step: int = 0) -> None:
+        """Start the next window, after this training step."""
         self.latents.reset()
         self._losses.reset()
         self.steps = 0
+        self.follow(self._schedule, step)
+
+    def follow(self, schedule: Frequency, step: int) -> None:
+        """Have so many steps in a window, this one and the next, at this training step."""
+        self._schedule, before = schedule, self.frequency
+        self.frequency = steps_of_window(schedule, step - self.steps)
+        if self.frequency != before:
+            self.budget.choose_again()
 
     def forget(self) -> None:
         """Leave out all that was gathered in this window, but the count of its steps."""
@@ -182,17 +193,19 @@ class Window:
             **self.latents.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any], sums: bool = True) -> None:
+    def load_state_dict(self, state: dict[str, Any], rank: int, step: int) -> None:
         """Continue a window; tensors move to the model's device when it is next observed.
 
         Args:
             state: of :meth:`state_dict`.
-            sums: whether it is this process's own; else only the steps are counted on.
+            rank: whose it is; if not this process's, only the steps are counted on.
+            step: training step at which it was taken.
         """
         self.steps = int(state["steps"])
+        self.follow(self._schedule, step)
         self._packed = int(state["packed"])
         self.budget.chosen, self.budget.rows = state["observe_every"], state["max_rows"]
-        if sums:
+        if rank == world()[0]:
             self._beta = float(state["beta"])
             self._losses.load(state["losses"])
             self.latents.load_state_dict(state)

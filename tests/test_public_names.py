@@ -23,6 +23,7 @@ PACKAGE_NAMES = {
     "Statistics",
 }
 WRITER_NAMES = {
+    "DetectionLogWriter",
     "LedgerWriter",
     "LogWriter",
     "LoggerWriter",

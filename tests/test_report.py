@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from collapse_logging.alert_parts import Forecast
 from collapse_logging.messages import INDICATORS, advice
 from collapse_logging.report import (
     Alert,
-    Forecast,
     Indicator,
     LatentReport,
     Level,
@@ -18,6 +18,7 @@ from collapse_logging.report import (
     alert_to_dict,
 )
 from collapse_logging.rules import Rules
+from collapse_logging.words import LANGUAGES, word
 
 MEASURES = {
     "information": 3.25,
@@ -142,6 +143,7 @@ def test_a_report_is_plain_json():
                 "forecast": None,
                 "probed": False,
                 "checkpoint": None,
+                "actions": [],
                 "optional": False,
                 "language": "en",
                 "advice": "lower beta",
@@ -301,6 +303,23 @@ def test_advice_grows_with_the_level():
     assert "free bits" in orange
     assert red.startswith("stop")
     assert orange in red
+
+
+def test_who_never_was_healthy_is_not_sent_back():
+    """Without a healthy step red says to start again, in both languages."""
+    indicators = (Indicator("information", 0.1, 0.5),)
+    for language in LANGUAGES:
+        told = advice(Level.RED, indicators, language, healthy=False)
+        assert told.startswith(word(language, "advise afresh"))
+        assert word(language, "advise stop") not in told
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_advice_has_what_the_manual_recommends(language):
+    """Its prevention: a lower beta, a warm-up, free bits; its red: stop. Each in both languages."""
+    told = advice(Level.RED, (Indicator("kl", 0.001, 0.01),), language)
+    for words in (("beta",), ("warm", "预热"), ("free bits",), ("stop", "停止训练")):
+        assert any(part in told for part in words)
 
 
 def test_advice_does_not_send_to_free_bits_who_came_from_there():

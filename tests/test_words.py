@@ -7,8 +7,9 @@ import string
 import pytest
 
 from collapse_logging import CollapseMonitor
+from collapse_logging.alert_parts import Forecast
 from collapse_logging.messages import INDICATORS, advice, describe, verdict
-from collapse_logging.report import Alert, Forecast, Indicator, LatentReport, Level, Report
+from collapse_logging.report import Alert, Indicator, LatentReport, Level, Report
 from collapse_logging.words import LANGUAGES, default_language, word
 
 from .parts import gaussian

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..report import Alert, Forecast, Indicator, LatentReport, Level, Report
+from ..alert_parts import Action, Forecast
+from ..report import Alert, Indicator, LatentReport, Level, Report
 
 
 def report_of(values: Mapping[str, Any]) -> Report:
@@ -51,6 +52,7 @@ def alert_of(values: Mapping[str, Any]) -> Alert:
         forecast=Forecast(**values["forecast"]) if values.get("forecast") else None,
         probed=bool(values.get("probed", False)),
         checkpoint=values.get("checkpoint"),
+        actions=tuple(Action(**action) for action in values.get("actions", ())),
         optional=bool(values.get("optional", False)),
         language=str(values.get("language", "en")),
     )

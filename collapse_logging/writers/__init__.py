@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..arguments import checked_list
 from .background import BackgroundWriter
 from .base import Writer
+from .detection_log import DetectionLogWriter
 from .ledger import LedgerWriter
 from .lightning import LoggerWriter
 from .log import LogWriter
@@ -18,6 +19,7 @@ from .trackio import TrackioWriter
 from .wandb import WandbWriter
 
 __all__ = [
+    "DetectionLogWriter",
     "LedgerWriter",
     "LogWriter",
     "LoggerWriter",
@@ -34,7 +36,7 @@ __all__ = [
 def complete(
     given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
 ) -> list[Writer]:
-    """The writers given, with a ledger where there is a folder for it, and a log writer.
+    """The writers given, with ledger and detection log where there is a folder, and a log writer.
 
     Those that may be called in a thread of their own are given one.
 
@@ -44,12 +46,18 @@ def complete(
     checked_list(given, "writers", lambda writer: isinstance(writer, Writer))
     writers, kinds = list(given), {type(writer) for writer in given}
     boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
-    folders = (w.log_dir for w in boards)
-    folder = log_dir or next((f for f in folders if f and "://" not in f), None)
-    if folder is not None and LedgerWriter not in kinds:
-        writers.insert(0, LedgerWriter(folder))
+    folder = log_dir or next((_beside(b) for b in boards if "://" not in str(b.log_dir)), None)
+    if folder is not None:
+        files = (LedgerWriter, DetectionLogWriter)
+        writers = [kind(folder) for kind in files if kind not in kinds] + writers
     if verbose and LogWriter not in kinds:
         writers.extend(LogWriter(log_dir=b.log_dir, prefix=b.prefix) for b in boards[:1])
         if not boards:
             writers.append(LogWriter())
     return [BackgroundWriter(w) if w.in_background else w for w in writers]
+
+
+def _beside(board: TensorBoardWriter) -> str:
+    """Where two monitors write to one run, each has files of its own."""
+    folder = str(board.log_dir)
+    return folder if board.prefix == "collapse" else os.path.join(folder, board.prefix)

@@ -55,8 +55,10 @@ def test_two_of_one_name_are_refused(pl: Any, tmp_path: Path) -> None:
 def test_without_a_logger_there_is_a_ledger(pl: Any, tmp_path: Path) -> None:
     """``logger=False``: the ledger lies in ``collapse_logs`` under the default root."""
     trainer(pl, tmp_path, detector(auto_save_on_collapse=False)).fit(model(pl), loader())
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["collapse_ledger.jsonl"]
     assert (tmp_path / "collapse_logs" / "collapse_ledger.jsonl").exists()
+    log, *files = sorted(p.name for p in tmp_path.rglob("*") if p.is_file())
+    assert log.startswith("collapse_detection_")
+    assert files == ["collapse_ledger.jsonl", "final_statistics.txt"]
 
 
 def test_a_logger_of_the_users_gets_the_scalars(pl: Any, tmp_path: Path, log: Any) -> None:

@@ -118,7 +118,7 @@ def test_a_collapse_stops_all_ranks(tmp_path: Path, core: type[Core], strategy: 
     (before,) = logs.glob("model_before_collapse_step_*.ckpt")
     assert int(before.stem.rsplit("_", 1)[1]) < 60
     assert [p.name for p in logs.glob("model_at*")] == [f"model_at_alarm_step_{red[0]}.ckpt"]
-    assert len(list(logs.iterdir())) == 3  # and the ledger
+    assert len(list(logs.iterdir())) == 5  # and ledger, detection log and statistics
     assert torch.load(before, weights_only=True)["state_dict"].keys() == set(
         model(pl, core).state_dict()
     )
