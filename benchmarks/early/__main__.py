@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one thread, like torch
 
 import argparse
+import functools
 import multiprocessing
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from ..overhead.machine import line, machine
-from .day import CASES, HELD_OUT, HOURS, Case, Outcome, day
+from .day import CASES, HELD_OUT, HOURS, Outcome, day
 
 RESULTS = Path(__file__).parent / "results" / "early.md"
 
@@ -33,20 +34,16 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (1)")
     given = parser.parse_args()
     about, start, outcomes = machine(), time.monotonic(), []
-    wanted = [(case, given.steps, given.seed) for case in CASES]
+    one = functools.partial(day, steps=given.steps, seed=given.seed)
     context = multiprocessing.get_context("forkserver")
     with context.Pool(given.jobs, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for outcome in pool.imap(_day, wanted):
+        for outcome in pool.imap(one, CASES):
             outcomes.append(outcome)
             print(f"{time.monotonic() - start:5.0f} s  {row(outcome)}", flush=True)
     command = f"python -m benchmarks.early --steps {given.steps} --seed {given.seed}"
     RESULTS.write_text(table(about, command, outcomes))
     print(RESULTS.read_text())
     return 0 if all(map(kept, outcomes)) else 1
-
-
-def _day(wanted: tuple[Case, int, int]) -> Outcome:
-    return day(*wanted)
 
 
 def kept(outcome: Outcome) -> bool:
