@@ -128,7 +128,7 @@ class Hook:
         self.trace.build()
         posterior = None if form is None else posterior_of(output, form)
         if isinstance(posterior, Posterior) and form is not None:
-            return self.trace.keep(output, form, posterior)
+            return self.trace.keep(output, form, posterior, said=self.form is not None)
         if self.required:
             raise TypeError(refusal(self.name, output, self.form))
         return None

@@ -71,6 +71,11 @@ NO_GROWTH = (
     "returns (mean, log_variance) and nothing else."
 )
 
+UNSEEN = (
+    "what a module returned beside its mean, in a compiled graph, was read as a log-variance, and "
+    "all of it is positive. If it is a variance or a scale, say so: 'PATH as mean, variance'."
+)
+
 NO_PLOT = (
     "plot_frequency=%s is ignored: no plot is drawn in the training process, where one costs half "
     "a second. collapse-logging report draws it, while training goes on or after it; the charts "

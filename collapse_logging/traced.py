@@ -7,6 +7,7 @@ the graph, and the gradient of the mean, which never leaves the graph, is summed
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,14 @@ from torch import Tensor
 
 from .family import Family
 from .forms import Form
+from .messages import UNSEEN
 from .outputs import with_mean
 from .posterior import Posterior, by_position
+
+_MANY = 8
+"""Units of which it is no chance that all log-variances of a batch are positive."""
+
+_log = logging.getLogger("collapse_logging")
 
 Kept = tuple[Tensor, Any]
 """``stack(mean, log_variance)`` of one run, and what was kept before it, or None."""
@@ -43,11 +50,12 @@ class Trace:
         self._sink: Tensor | None = None
         self._kept: Kept | None = None
         self._popped = False
+        self._doubted = False
         # run while a graph is built, and not traced; a decorator would load the compiler at import
-        for run in (Trace.build, Trace._prepare):
+        for run in (Trace.build, Trace._prepare, Trace._doubt):
             torch.compiler.assume_constant_result(run)  # type: ignore[no-untyped-call]
 
-    def keep(self, output: object, form: Form, posterior: Posterior) -> object:
+    def keep(self, output: object, form: Form, posterior: Posterior, said: bool) -> object:
         """While a graph is built: keep a run's posterior; gives what to return instead, or None."""
         mean, both = posterior.mean, (posterior.mean.detach(), posterior.log_variance.detach())
         # what was kept before is not looked at: then no graph depends on it
@@ -57,6 +65,7 @@ class Trace:
         if not mean.requires_grad:
             return None
         self._prepare(posterior.positions_and_units[1], mean.device, not form.alone)
+        self._doubt(not said and form.kind == "log_variance" and isinstance(form.mean[0], int))
         return with_mean(output, form, _Growth.apply(mean, self._sink))  # type: ignore[no-untyped-call]
 
     def pop(self) -> list[Posterior]:
@@ -71,12 +80,19 @@ class Trace:
             mean, log_variance = both.clone() if both.is_cuda else both
             found.append(Posterior(mean, log_variance))
         self._popped = self._popped or bool(found)
+        if found and self._doubted:
+            self._doubted = False
+            if found[0].positions_and_units[1] >= _MANY and bool((found[0].log_variance > 0).all()):
+                _log.warning(UNSEEN)
         return found[::-1]
 
     def build(self) -> None:
         """Note that the module is in a graph."""
         self.in_graph = True
         self._built()
+
+    def _doubt(self, doubted: bool) -> None:
+        self._doubted = doubted
 
     def _append(self, both: Tensor) -> None:
         self._kept = (both, self._kept)

@@ -435,3 +435,25 @@ def test_cuda_graphs_count_exactly(latents):
     variance = torch.cat(means).var(0, unbiased=False).cpu().numpy()
     assert latent.per_unit["mean_variance"] == pytest.approx(variance, rel=1e-3)
     assert np.isfinite(latent.per_unit["growth"]).all()
+
+
+@pytest.mark.parametrize(("said", "warned"), [("", True), (" as mean, variance", False)])
+def test_what_may_be_a_variance_in_a_graph_is_told_once(said, warned, caplog):
+    """There it is not seen how it was made; that all of many are positive is no chance."""
+
+    class Positive(Encoder):
+        def forward(self, x):
+            mean, log_variance = super().forward(x)
+            return mean, log_variance.exp()
+
+    class Model(VAE):
+        def __init__(self):
+            super().__init__(units=8)
+            self.encoder = Positive(units=8)
+
+    model = Model()
+    monitor, memory = recorded(check_frequency=3)
+    monitor.watch(model, {"z": f"encoder{said}"})
+    steps(torch.compile(model, backend="aot_eager"), monitor, 3)
+    assert samples(memory) == 12
+    assert ["read as a log-variance" in told for told in warnings_in(caplog)] == [True] * warned
