@@ -60,13 +60,13 @@ class Family(ABC):
 
     @classmethod
     def little(cls, usual: float, capacity: float) -> float:
-        """Nats below which the whole latent carries little.
+        """Nats below which the whole latent carries little: at most 5 % of what it can carry.
 
         Args:
             usual: the rules' limit for a latent of so many dimensions.
             capacity: the most that the latent can carry, nats.
         """
-        return min(usual, 0.2 * capacity)
+        return min(usual, 0.05 * capacity)
 
     @classmethod
     def enough(cls, rows: int) -> int:

@@ -8,9 +8,10 @@ import torch
 from torch import distributions
 from torch.distributions import kl_divergence
 
-from collapse_logging import CollapseMonitor
+from collapse_logging import CollapseMonitor, Rules
 from collapse_logging.families import Bernoulli, Categorical, Codebook, family_of
 from collapse_logging.family_statistics import FamilyStatistics, unpacked
+from collapse_logging.limits import limits_of
 from collapse_logging.pooled import Pool, shape_of
 from collapse_logging.taken import take
 from collapse_logging.window import Window
@@ -352,6 +353,27 @@ def test_ranks_add_up_to_what_one_would_have_seen():
         for measure in ("information", "perplexity", "kl", "samples"):
             if measure in expected.scalars:
                 assert got.scalars[measure] == pytest.approx(expected.scalars[measure], rel=1e-5)
+
+
+# --- what is little ---
+
+
+@pytest.mark.parametrize(
+    ("batch", "little", "dead"),
+    [
+        (Categorical(torch.zeros(8, 10)), 0.05 * math.log(10), 0.2),
+        (Categorical(torch.zeros(8, 40, 10)), 0.5, 0.2),
+        (Bernoulli(torch.zeros(8, 400)), 2.0, 0.2),
+        (Codebook(torch.zeros(8).long(), 512), 0.5 * math.log(512), 0.5),
+        (Codebook(torch.zeros(8, 4, 2).long(), 16, -1), 4.0 * math.log(16), 0.5),
+    ],
+)
+def test_what_is_little_depends_on_what_can_be_carried(batch, little, dead):
+    """The rules' limit, or 5 % of the capacity; of a codebook the root of its size in use."""
+    statistics = FamilyStatistics.of(batch)
+    statistics.update(batch)
+    limits = limits_of(Rules(), take(statistics))
+    assert limits == pytest.approx((little, dead * little))
 
 
 # --- growth ---
