@@ -27,6 +27,7 @@ from .trainer import (
 )
 from .words import known_language
 from .writers import Writer
+from .writers.log import speaker
 
 _log = logging.getLogger("collapse_logging")
 
@@ -197,7 +198,7 @@ class PosteriorCollapseDetector(_Callback):
         if (report := self.monitor.flush()) is not None:
             publish(trainer, report, self.name)
             if self.verbose and self._speaks:
-                _log.warning("%s", verdict(report, self.language))
+                _log.warning("%s%s", speaker(self.name), verdict(report, self.language))
         self.monitor.close()
 
     def on_fit_end(self, trainer: Any, pl_module: nn.Module) -> None:

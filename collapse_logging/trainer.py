@@ -18,6 +18,7 @@ from .report import Report
 from .responses import CheckResponse, KeepLastHealthy, StopWhenCollapsed
 from .writers import (
     LoggerWriter,
+    LogWriter,
     MlflowWriter,
     TensorBoardWriter,
     TrackioWriter,
@@ -51,6 +52,9 @@ def monitor_for(
     for remedy in remedies(detector.responses, detector.by_level):
         remedy.bind(module)
     writers = [*logger_writers(trainer.loggers, detector.name), *detector.writers] if speaks else []
+    if speaks and detector.verbose and not any(isinstance(w, LogWriter) for w in writers):
+        boards = (w.log_dir for w in writers if isinstance(w, TensorBoardWriter))
+        writers.append(LogWriter(log_dir=next(boards, None), prefix=detector.name))
     return CollapseMonitor(
         writers=writers,
         responses=[] if dry else [*own, *detector.responses],

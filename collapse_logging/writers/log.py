@@ -24,7 +24,7 @@ class LogWriter(Writer):
     Args:
         logger: another logger, or None.
         log_dir: what ``tensorboard --logdir`` is to be pointed at; None: nothing is said of it.
-        prefix: first part of TensorBoard's tags.
+        prefix: first part of TensorBoard's tags; said before each line unless it is the default.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class LogWriter(Writer):
         self._logger = logger or logging.getLogger("collapse_logging")
         self._log_dir = log_dir
         self._prefix = prefix
+        self._who = speaker(prefix)
         self._language = "en"
 
     def open(self, settings: Mapping[str, Any]) -> None:
@@ -45,11 +46,11 @@ class LogWriter(Writer):
     def write(self, report: Report) -> None:
         """One line for the check, one message an alert."""
         if self._logger.isEnabledFor(logging.INFO):
-            self._logger.info(one_line(report, self._language))
+            self._logger.info("%s%s", self._who, one_line(report, self._language))
             self._say_how_to_look(report, logging.INFO)
         for alert in report.alerts:
             severity = logging.ERROR if alert.level is Level.RED else logging.WARNING
-            self._logger.log(severity, "%s %s", sign(alert), shown(alert).text)
+            self._logger.log(severity, "%s%s %s", self._who, sign(alert), shown(alert).text)
         if report.alerts:
             self._say_how_to_look(report, logging.WARNING)
 
@@ -58,6 +59,15 @@ class LogWriter(Writer):
         if log_dir is not None:
             text = how_to_look(log_dir, report.latents, self._prefix, self._language)
             self._logger.log(severity, "%s", text)
+
+
+def speaker(name: str) -> str:
+    """What tells a detector's lines from another's: its name, unless it is the default.
+
+    >>> speaker("early"), speaker("collapse")
+    ('[early] ', '')
+    """
+    return "" if name == "collapse" else f"[{name}] "
 
 
 def one_line(report: Report, language: str = "en") -> str:

@@ -103,6 +103,16 @@ def test_an_early_warning_beside_the_main_detector(pl: Any, tmp_path: Path) -> N
     assert "KL 阈值：0.02" in text
 
 
+def test_each_of_two_says_who_it_is(pl: Any, tmp_path: Path, log: Any) -> None:
+    """Alerts and verdict of a detector with a name of its own begin with it."""
+    both = [detector(name=name, verbose=True)[0] for name in ("collapse", "early")]
+    trainer(pl, tmp_path, *both, max_steps=50).fit(model(pl, reduction="mean"), loader())
+    said = [r.getMessage() for r in log.records if r.name == "collapse_logging"]
+    ours = [text for text in said if "verdict" in text or "posterior collapse: z" in text]
+    assert {text.split("🔴")[0] for text in ours} == {"", "[early] "}
+    assert len(ours) == 4
+
+
 def test_one_detector_writes_into_log_dir_itself(pl: Any, tmp_path: Path) -> None:
     """The manual's folder: log, models and statistics lie in it, under the manual's names."""
     folder = tmp_path / "collapse_logs_20241220_143022"
