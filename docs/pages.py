@@ -64,9 +64,3 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"{text}({relpath(target, dirname(here) or '.')}{anchor or ''})"
 
     return re.sub(r"(\[[^\]]*\])\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)", moved, markdown)
-
-
-def on_page_content(html: str, **_: Any) -> str:
-    """A role of a docstring, as in ``:class:`~.budget.Budget```, becomes the name that it means."""
-    role = r":(?:class|meth|func|data):<code>(?:~[\w.]*\.)?([\w.]+)</code>"
-    return re.sub(role, r"<code>\1</code>", html)

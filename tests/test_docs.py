@@ -10,18 +10,24 @@ from pathlib import Path
 import pytest
 
 import collapse_logging
-from collapse_logging import families, responses, writers
+from collapse_logging import families, remedies, responses, writers
+from collapse_logging.responses import CheckResponse
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = "".join(path.read_text() for path in sorted((ROOT / "docs" / "api").glob("*.md")))
-NAMED = {name.rpartition(".")[2] for name in re.findall(r"^::: ([\w.]+)$", REFERENCE, re.MULTILINE)}
+HEADINGS = re.findall(r"^::: ([\w.]+)$", REFERENCE, re.MULTILINE)
+NAMED = {heading.rpartition(".")[2] for heading in HEADINGS}
 
 
 def test_every_public_name_is_in_the_reference() -> None:
     """What can be imported from the package, its writers and families has a heading of its own."""
+    assert len(HEADINGS) == len(set(HEADINGS))
     public = {*collapse_logging.__all__, *writers.__all__, *families.__all__}
     assert public - NAMED - {"family_of"} == set()
-    assert {"KeepLastHealthy", "StopWhenCollapsed"} <= NAMED & vars(responses).keys()
+    ready = [*vars(responses).values(), *vars(remedies).values()]
+    kinds = {kind for kind in ready if isinstance(kind, type) and issubclass(kind, CheckResponse)}
+    assert len(kinds) > 4
+    assert {kind.__name__ for kind in kinds} - NAMED == set()
 
 
 @pytest.fixture(scope="module")
