@@ -97,8 +97,8 @@ def split_form(text: str) -> tuple[str, Form | None]:
             f"for others, got {said!r}; write '{path} as mean, log_variance' (or log_scale, "
             f"variance, scale), '{path} as _, mean, scale', '{path} as mean=mu, variance=s' by "
             f"name or place, '{path} as distribution=0', or '{path} as moments' for one tensor "
-            f"(on another axis: '{path} as moments on 1'), or '{path} as codes=indices of 512' for a "
-            "codebook of that size."
+            f"(on another axis: '{path} as moments on 1'), or '{path} as codes=indices of 512' for "
+            "a codebook of that size."
         )
     return path.strip(), form
 
