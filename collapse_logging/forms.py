@@ -39,10 +39,11 @@ class Form:
     Attributes:
         kind: one of :data:`SPREADS`; ``"distribution"`` or ``"moments"``: ``mean`` leads to a
             distribution, or to a tensor whose first half is the mean and whose second half is
-            ln sigma^2; ``"unclear"``: a variance or a scale.
+            ln sigma^2; ``"codes"``, or to a codebook's; ``"unclear"``: a variance or a scale.
         mean: the way to the mean, the distribution or the moments.
         spread: the way to what stands beside the mean.
         axis: of the moments; None: that of the units (channels for 4 axes).
+        size: of the codebook.
         alone: whether the output holds nothing else, so that the mean is used outside only.
     """
 
@@ -50,6 +51,7 @@ class Form:
     mean: Key = ()
     spread: Key = ()
     axis: int | None = None
+    size: int = 0
     alone: bool = True
 
 
@@ -78,7 +80,7 @@ def split_form(text: str) -> tuple[str, Form | None]:
     """A module path, and the form if one is said after ``as``.
 
     >>> split_form("encoder as mean, scale")[1]
-    Form(kind='scale', mean=(0,), spread=(1,), axis=None, alone=True)
+    Form(kind='scale', mean=(0,), spread=(1,), axis=None, size=0, alone=True)
     >>> split_form("encoder as mean=params.mu, log_scale=params.s")[1].mean
     ('params', 'mu')
 
@@ -88,14 +90,15 @@ def split_form(text: str) -> tuple[str, Form | None]:
     path, found, said = text.partition(" as ")
     if not found:
         return text, None
-    form = _moments(said) if said.split()[:1] == ["moments"] else _parts(said)
+    form = _moments(said) or _codes(said) or _parts(said)
     if form is None:
         raise ValueError(
             f"latents: expected after 'as' the parts of the module's output in their order, with _ "
             f"for others, got {said!r}; write '{path} as mean, log_variance' (or log_scale, "
             f"variance, scale), '{path} as _, mean, scale', '{path} as mean=mu, variance=s' by "
             f"name or place, '{path} as distribution=0', or '{path} as moments' for one tensor "
-            f"(on another axis: '{path} as moments on 1')."
+            f"(on another axis: '{path} as moments on 1'), or '{path} as codes=indices of 512' for "
+            "a codebook of that size."
         )
     return path.strip(), form
 
@@ -109,6 +112,18 @@ def _moments(said: str) -> Form | None:
     return None
 
 
+def _codes(said: str) -> Form | None:
+    part, _, size = said.partition(" of ")
+    kind, _, key = (word.strip() for word in part.partition("="))
+    if kind != "codes" or not size.strip().isdigit():
+        return None
+    return Form("codes", _key(key) if key else (), size=int(size))
+
+
+def _key(text: str) -> Key:
+    return tuple(int(part) if part.isdigit() else part for part in text.split("."))
+
+
 def _parts(said: str) -> Form | None:
     keys: dict[str, Key] = {}
     words = [word.strip() for word in said.split(",")]
@@ -118,9 +133,8 @@ def _parts(said: str) -> Form | None:
             continue
         if kind in keys:
             return None
-        named = tuple(int(k) if k.isdigit() else k for k in key.split("."))
         bare: Key = () if len(words) == 1 and kind == "distribution" else (place,)
-        keys[kind] = named if key else bare
+        keys[kind] = _key(key) if key else bare
     if keys.keys() == {"distribution"}:
         return Form("distribution", keys["distribution"])
     for kind in SPREADS:

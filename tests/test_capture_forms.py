@@ -422,6 +422,38 @@ def test_a_description_names_the_parts():
     assert describe(Normal(0.0, 1.0)) == "Normal"
 
 
+@pytest.mark.parametrize("said", ["codes=quantized_indices of 5", "codes=quantized_indices of  5"])
+def test_codes_of_a_codebook(said):
+    """Indices in an output are a codebook's, of the size that is said."""
+
+    class Quantizer(nn.Module):
+        def forward(self, x):
+            return {"quantized": x * 1.0, "quantized_indices": (x * 9).long() % 5}
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.quantizer, self.layer = Quantizer(), nn.Linear(6, 6)
+
+        def forward(self, x):
+            return self.quantizer(self.layer(x))["quantized"]
+
+    model = Model()
+    monitor, memory = recorded(check_frequency=2)
+    monitor.watch(model, {"codes": f"quantizer as {said}"})
+    steps(model, monitor, 2)
+    assert 1.0 < memory.reports[0].latents["codes"].measures["perplexity"] <= 5.0
+
+
+def test_what_are_no_codes_is_refused():
+    """Numbers that are no indices."""
+    monitor, _ = recorded()
+    model = VAE()
+    monitor.watch(model, "decoder as codes of 5")
+    with pytest.raises(TypeError, match="'decoder': expected its module's output to have"):
+        steps(model, monitor, 1)
+
+
 # --- auto ---
 
 
