@@ -67,6 +67,13 @@ CASES = (
     ),
     Case("beta", "beta 10 from the first step, no warm-up", True, {"beta": 10.0}, warmup=0.0),
     Case(
+        "shortcut",
+        "the decoder can do without z: the set's features reach it past the latent; no warm-up",
+        True,
+        {"bypass": True},
+        warmup=0.0,
+    ),
+    Case(
         "bypass",
         "the decoder can do without z: the set's features reach it past the latent",
         True,
