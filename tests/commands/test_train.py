@@ -80,6 +80,8 @@ def test_a_collapse_is_told_at_the_end(place: Path, capsys: Capture) -> None:
     assert f"tensorboard --logdir {folder.name}" in out
     assert "训练已结束：240 步" in out
     assert list(folder.glob("model_at_alarm_step_*.ckpt"))
+    assert len(list(folder.glob("collapse_detection_*.log"))) == 1
+    assert (folder / "final_statistics.txt").exists()
     assert "decoder_gap" in json.dumps(list(read_ledger(folder / "collapse_ledger.jsonl")))
     assert main(["train", "--model", "text", "--max-steps", "1", "--log-dir", folder.name]) == 0
     assert "CANNOT TELL" in capsys.readouterr().out
