@@ -10,7 +10,7 @@ demo: $(READY)
 	@$(BIN)/collapse-logging demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 # the recipes in the libraries that they are for; these live apart, they pin each other
 INTEGRATIONS = .venv-integrations

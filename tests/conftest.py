@@ -35,3 +35,12 @@ def watching_costs_nothing():
 def cost_told(watching_costs_nothing, monkeypatch):
     """What watching costs is told, as it is outside of tests."""
     monkeypatch.setattr("collapse_logging.budget.Budget.spent", watching_costs_nothing)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module run in one process: it is set up once."""
+    for item in items:
+        found = getattr(item, "_fixtureinfo", None)
+        fixtures = [] if found is None else found.name2fixturedefs.values()
+        if any(definitions[-1].scope == "module" for definitions in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

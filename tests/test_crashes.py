@@ -82,6 +82,7 @@ from collapse_logging.writers.ledger import LEDGER_NAME
 from tests.parts import gaussian
 
 folder, how = Path(sys.argv[1]), sys.argv[2]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 if how == "terminated, theirs":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 

@@ -224,6 +224,7 @@ FORBIDDEN_CALLS = {
     "numpy.load", "np.load", "joblib.load",
 }  # fmt: skip
 ALLOWED_CALLS = {
+    ("__init__", "importlib.import_module"),  # of its own public names
     ("namespaces", "importlib.import_module"),  # two names, written there
     ("commands.model", "importlib.import_module"),  # doctor --model: the name that the user typed
 }
