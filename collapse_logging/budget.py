@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from statistics import median
 from time import perf_counter
+
+import numpy as np
 
 from .arguments import checked_count
 
@@ -101,7 +102,7 @@ class Budget:
         if len(self._measured) < _WARM_UP + _MEASURED:
             return
         owns, trainings = zip(*self._measured[_WARM_UP:], strict=True)
-        wanted = math.ceil(median(owns) / (SHARE * median(trainings)))
+        wanted = math.ceil(np.median(owns) / (SHARE * np.median(trainings)))
         most = min(frequency // FEWEST_STEPS, frequency * rows // FEWEST_SAMPLES)
         self.chosen = max(1, min(wanted, most))
         if (

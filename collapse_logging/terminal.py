@@ -8,7 +8,7 @@ import unicodedata
 _WIDE = "\u2e80-\uffef"
 """Chinese letters and their punctuation; between two of them a line may end."""
 
-_PIECE = re.compile(rf"\s+|（*(?:[^\s{_WIDE}]+|[{_WIDE}])[，。；：、）！？…]*")
+_PIECE = rf"\s+|（*(?:[^\s{_WIDE}]+|[{_WIDE}])[，。；：、）！？…]*"
 """Spaces, a word or a Chinese letter; a comma stays behind it, a bracket before it."""
 
 
@@ -47,7 +47,7 @@ def wrapped(text: str, width: int, indent: str = "", break_words: bool = False) 
 
 
 def _pieces(text: str, longest: int | None) -> list[str]:
-    found: list[str] = _PIECE.findall(text)
+    found: list[str] = re.findall(_PIECE, text)
     if longest is None:
         return found
     return [p[i : i + longest] for p in found for i in range(0, len(p), longest)]

@@ -188,7 +188,8 @@ def test_a_wait_is_counted():
 
 def test_emission_is_timed_at_each_check():
     """As many times as checks."""
-    assert len(counts.emission(checks=5)) == 5
+    for own_file in (True, False):
+        assert len(counts.emission(own_file, checks=5)) == 5
 
 
 def test_training_is_bit_identical():
@@ -217,7 +218,7 @@ def test_the_tables_say_on_what_it_was_measured():
 
 def test_the_grid_is_whole():
     """Every size with every way of watching, in as many rounds."""
-    assert len(RESULT["grid"]) == len(grid.SIZES) * len(grid.ARMS) == 32
+    assert len(RESULT["grid"]) == len(grid.SIZES) * len(grid.ARMS) == 40
     assert {len(row["watched"]) for row in RESULT["grid"]} == {grid.ROUNDS}
 
 

@@ -21,6 +21,11 @@ def own_share(watched: Any, control: Any, clock: int = PROCESSOR) -> Interval:
     return bootstrap((own - np.asarray(control)[:, clock + 2]) / (whole - own))
 
 
+def step_seconds(row: dict[str, Any]) -> float:
+    """Processor time of a step that nobody watches, median over rounds of a row of the grid."""
+    return float(np.median(np.asarray(row["without"])[:, PROCESSOR])) / float(row["steps"])
+
+
 def own_seconds(baselines: dict[str, Any], arm: str, clock: int = PROCESSOR) -> float:
     """Own time of an arm of the baselines, seconds a step, less the control's.
 

@@ -18,7 +18,11 @@ from .blocks import by_round, order
 from .training import Size, Training
 from .watchers import CHECK_EVERY, Nobody, Ours, Watcher
 
-SIZES = tuple(Size(*size) for size in product((64, 256), (16, 128), (1, 8)))
+SIZES = (
+    *(Size(*size) for size in product((64, 256), (16, 128), (1, 8))),
+    *(Size(256, 128, latents, hidden) for latents, hidden in ((1, 512), (8, 512))),
+)
+"""The last ones' steps are as long as those of a training of hours."""
 WITHOUT, CONTROL = "without", "control"
 OBSERVED: dict[str, dict[str, Any]] = {
     "every step": {"observe_every": 1, "max_rows": None},

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .figures import PROCESSOR, own_seconds, own_share
-from .grid import CONTROL, WITHOUT
+from .figures import own_seconds, own_share, step_seconds
+from .grid import CONTROL
 from .tables import RESULTS
 
 PICTURE = Path(__file__).parents[2] / "docs" / "overhead.png"
@@ -47,7 +47,7 @@ def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     for row in rows:
-        step = 1e3 * np.median(np.array(row[WITHOUT])[:, PROCESSOR]) / row["steps"]
+        step = 1e3 * step_seconds(row)
         found = 100 * np.array(own_share(row["watched"], row[CONTROL]))
         budget = row["observed"] == "budget"
         axes.errorbar(
@@ -81,7 +81,7 @@ def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
     for height, (text, colour) in enumerate(
-        (("with defaults (open: and TensorBoard)", _OURS), ("every step observed", _FAINT))
+        (("defaults (open: TensorBoard)", _OURS), ("every step observed", _FAINT))
     ):
         place = (0.02, 0.16 + 0.07 * height)
         axes.annotate(f"● {text}", place, xycoords="axes fraction", color=colour)

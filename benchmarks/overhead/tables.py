@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .blocks import Interval, mean_difference, paired_ratio
-from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share
+from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share, step_seconds
 from .grid import CONTROL, WITHOUT
 from .machine import line
 from .targets import targets
@@ -78,7 +78,7 @@ def grid(result: dict[str, Any]) -> str:
     for row in result["grid"]:
         without, control, watched = (np.array(row[k]) for k in (WITHOUT, CONTROL, "watched"))
         cells = [str(row[key]) for key in ("batch", "units", "latents")]
-        cells += [f"{1e3 * np.median(without[:, PROCESSOR]) / row['steps']:.1f}"]
+        cells += [f"{1e3 * step_seconds(row):.1f}"]
         cells += [f"{row['observed']} ({row['every']})", row["writer"]]
         cells += [share(own_share(watched, control, clock)) for clock in (PROCESSOR, WALL)]
         cells += [ratio(paired_ratio(watched[:, i], without[:, i])) for i in (WALL, PROCESSOR)]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share
+from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share, step_seconds
 from .machine import line
+
+_STEPS = (0.0, 0.01, 0.04, 0.1, 10.0)
+"""Bounds of what is told together, seconds a step."""
 
 MET, SHORT, UNKNOWN = "met", "**falls short**", "not measured"
 _NO_GPU = "not measured: no NVIDIA GPU was at hand (`python -m benchmarks.overhead.gpu`)"
@@ -64,17 +68,23 @@ def _elsewhere(result: dict[str, Any]) -> tuple[str, None]:
 
 def _default_cost(result: dict[str, Any]) -> tuple[str, bool]:
     rows = [row for row in result["grid"] if row["observed"] == "budget"]
+    steps = np.array([step_seconds(row) for row in rows])
     shares, by_clock = (
         np.array([own_share(row["watched"], row["control"], clock).value for row in rows])
         for clock in (PROCESSOR, WALL)
     )
+    shown = []
+    for low, high in pairwise(_STEPS):
+        at = (steps >= low) & (steps < high)
+        if at.any():
+            shown.append(
+                f"{np.median(shares[at]):.2%} of steps of {1e3 * steps[at].min():.0f} to "
+                f"{1e3 * steps[at].max():.0f} ms ({shares[at].min():.2%} to "
+                f"{shares[at].max():.2%}; by the clock {np.median(by_clock[at]):.2%})"
+            )
     within = int((shares <= 0.005).sum())
-    shown = (
-        f"processor time {np.median(shares):.2%} at the median of {len(rows)} rows of the grid, "
-        f"{shares.min():.2%} to {shares.max():.2%}, {within} of them within the target (by the "
-        f"clock {np.median(by_clock):.2%}, {by_clock.min():.2%} to {by_clock.max():.2%})"
-    )
-    return shown, within == len(rows)
+    told = f"processor time, median: {', '.join(shown)}; {within} of {len(rows)} rows are within"
+    return told, within == len(rows)
 
 
 def _times_cheaper(result: dict[str, Any]) -> tuple[str, bool]:
@@ -103,14 +113,16 @@ def _growth(result: dict[str, Any]) -> tuple[str, bool | None]:
 
 
 def _emission(result: dict[str, Any]) -> tuple[str, bool]:
-    seconds, by_clock = 1e3 * np.array(result["counts"]["emission"]).T
+    own, users = (1e3 * np.array(result["counts"]["emission"][n]) for n in ("own", "users"))
+    means, medians = own.mean(0), np.median(own, 0)
     shown = (
-        f"processor time mean {seconds.mean():.2f} ms, median {np.median(seconds):.2f} ms of "
-        f"{len(seconds)} checks (by the clock {by_clock.mean():.2f}, {np.median(by_clock):.2f}); "
-        f"the first, with the dashboard, {seconds[0]:.1f} ms; with histograms and map "
-        f"{np.median(seconds[1:10]):.1f} ms"
+        f"an event file of our own, written in the background: processor time mean {means[0]:.2f} "
+        f"ms, median {medians[0]:.2f} ms of {len(own)} checks (by the clock {means[1]:.2f}, "
+        f"{medians[1]:.2f}). Through a SummaryWriter of the user's: mean {users[:, 0].mean():.2f} "
+        f"ms, median {np.median(users[:, 0]):.2f} ms; the first, with the dashboard, "
+        f"{users[0, 0]:.1f} ms; with histograms and map {np.median(users[1:10, 0]):.1f} ms"
     )
-    return shown, bool(seconds.mean() <= 0.3)
+    return shown, bool(means[0] <= 0.3)
 
 
 def _slow_writer(result: dict[str, Any]) -> tuple[str, bool]:
@@ -154,5 +166,5 @@ TARGETS = (
     Target("emission in the training thread, TensorBoard", "<= 0.3 ms a check", _emission),
     Target("a slow writer holds training up", "<= 5 ms", _slow_writer),
     Target("parameters and random state with and without", "bit-identical", _bits),
-    Target("import over torch and numpy", "<= 0.15 s", _import),
+    Target("import of all that a monitor needs, over torch and numpy", "<= 0.15 s", _import),
 )

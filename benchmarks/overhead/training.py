@@ -1,4 +1,4 @@
-"""The training that is watched: a VAE with one latent or several, 5 to 40 ms a step."""
+"""The training that is watched: a VAE with one latent or several, 5 to 100 ms a step."""
 
 from __future__ import annotations
 
