@@ -81,11 +81,11 @@ def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
     for height, (text, colour) in enumerate(
-        (("defaults (open: TensorBoard)", _OURS), ("every step observed", _FAINT))
+        (("with defaults", _OURS), ("every step observed", _FAINT))
     ):
         place = (0.02, 0.16 + 0.07 * height)
         axes.annotate(f"● {text}", place, xycoords="axes fraction", color=colour)
-    _plain(axes, "What watching takes of a step")
+    _plain(axes, "What watching takes of a step (open: with TensorBoard)")
 
 
 def _beside(axes: Any, given: dict[str, Any]) -> None:
