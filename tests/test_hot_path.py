@@ -88,7 +88,7 @@ def test_memory_is_constant(watch):
     train(model, monitor, 10, observe=not watch)
     before = live_tensors()
     train(model, monitor, 200, observe=not watch)
-    assert live_tensors() == before
+    assert live_tensors() <= before  # what earlier tests left may go
 
 
 class Noted(torch.autograd.Function):

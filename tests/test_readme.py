@@ -13,6 +13,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,6 +86,7 @@ def test_bash_line_names_what_exists(line: str) -> None:
 @pytest.mark.usefixtures("cost_told")
 def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
     """Each measure, histogram, picture and text that the README names is in the event file."""
+    from collapse_logging import Codebook, CollapseMonitor
     from collapse_logging.rules import Rules
     from collapse_logging.writers import MemoryWriter, TensorBoardWriter
     from tests.lightning.readers import events
@@ -99,7 +101,9 @@ def test_every_tag_in_the_table_is_written(tmp_path: Path) -> None:
     board.open(dataclasses.asdict(Rules()))
     for report in writer.reports:
         board.write(report)
-    board.close()
+    with CollapseMonitor([board], check_frequency=1, verbose=False) as monitor:
+        monitor.observe("encoder", Codebook(torch.arange(64), 8))  # of the same name, for its tags
+        monitor.step(step=10_000)
     found = {tag for tags in events(tmp_path).Tags().values() if tags for tag in list(tags)}
     assert len(names) > 10
     sometimes = {"within_batch_variance", "decoder_gap", "decoder_gap_error"}  # see the table
