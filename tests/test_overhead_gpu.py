@@ -52,9 +52,9 @@ def test_bf16_is_summed_in_more():
 
 
 def test_bytes_do_not_grow():
-    """As many bytes after the steps as before."""
+    """Not more bytes after the steps than before; what earlier tests left may go."""
     before, after = gpu_parts.bytes_held(TINY, "cpu", steps=50)
-    assert before == after > 0
+    assert before >= after > 0
 
 
 def test_every_part_is_in_the_table(monkeypatch):

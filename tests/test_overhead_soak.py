@@ -9,7 +9,7 @@ def test_nothing_grows(tmp_path):
     told = []
     first, last = soak(tmp_path, steps=2000, every=1000, tell=told.append)
     assert (first.step, last.step) == (1000, 2000)
-    assert first.tensors == last.tensors
+    assert first.tensors >= last.tensors  # what earlier tests left may go
     assert first.descriptors == last.descriptors
     assert first.threads == last.threads
     # a column of the information map a check, until it is full; a leak a step would be 1,000
