@@ -8,6 +8,7 @@ the latent carries. All else (masks, growth, levels, trackers) is as for any oth
 from __future__ import annotations
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeVar
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .report import Vector
+from .rows import FamilyRow
 
 _Same = TypeVar("_Same", bound="Family")
 
@@ -37,11 +39,32 @@ class Family(ABC):
     dead: ClassVar[float] = 0.2
 
     @abstractmethod
-    def summands(self) -> Tensor:
-        """What each sample adds, ``[rows, batch, units]`` or ``[rows, batch, positions, units]``.
+    def total(self, mask: Tensor | None) -> Tensor:
+        """Count, what could not be read, and the sums, ``[2 + rows, positions, units]``.
 
-        No value may be read on the host here (``.item()``, ``if tensor``): training would wait.
+        Most families give :meth:`summed` of what each sample adds. No value may be read on the
+        host here (``.item()``, ``if tensor``): training would wait.
+
+        Args:
+            mask: True where a sample is real, ``[batch, 1 or positions, 1]``; None: all are.
         """
+
+    @staticmethod
+    def summed(summands: Tensor, mask: Tensor | None) -> Tensor:
+        """The :meth:`total` of what each sample adds; samples with a value not finite are left out.
+
+        Args:
+            summands: ``[rows, batch, units]`` or ``[rows, batch, positions, units]``.
+            mask: as for :meth:`total`.
+        """
+        summands = summands.float()
+        if summands.ndim == 3:
+            summands = summands.unsqueeze(2)
+        finite = torch.isfinite(summands).all(0)
+        real = torch.ones_like(finite) if mask is None else mask.expand_as(finite)
+        valid = finite & real
+        about = torch.stack([valid, ~finite & real]).sum(1, dtype=torch.float32)
+        return torch.cat([about, torch.where(valid, summands, 0.0).sum(1)])
 
     @classmethod
     @abstractmethod
@@ -49,7 +72,7 @@ class Family(ABC):
         """Measures by name, ``[positions, units]`` each; ``information`` in nats is needed.
 
         Args:
-            mean: the summands' means over the window, ``[rows, positions, units]``, float64.
+            mean: the sums' means over the window, ``[rows, positions, units]``, float64.
             count: how many samples that were, ``[positions, units]``; 0 where there was none.
         """
 
@@ -84,8 +107,8 @@ class Family(ABC):
     @property
     def positions_and_units(self) -> tuple[int, int]:
         """How many positions and how many units a sample has."""
-        shape = self.empty().summands().shape
-        return (shape[2] if len(shape) == 4 else 1), shape[-1]
+        _, positions, units = self._form
+        return positions, units
 
     @property
     def all_positions(self) -> int:
@@ -95,7 +118,7 @@ class Family(ABC):
     @property
     def rows(self) -> int:
         """How many sums a unit has."""
-        return self.empty().summands().shape[0]
+        return self._form[0] - FamilyRow.OWN
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -108,26 +131,15 @@ class Family(ABC):
 
     def first(self: _Same, rows: int) -> _Same:
         """The first rows, detached."""
-        return self.mapped(lambda tensor: tensor.detach()[:rows])
+        found = self.mapped(lambda tensor: tensor.detach()[:rows])
+        if "_form" in vars(self):
+            vars(found)["_form"] = self._form
+        return found
 
-    def empty(self: _Same) -> _Same:
-        """The same without a sample."""
-        return self.first(0)
-
-    def total(self, mask: Tensor | None) -> Tensor:
-        """Count, what could not be read, and the sums, ``[2 + rows, positions, units]``.
-
-        Args:
-            mask: True where a sample is real, ``[batch, 1 or positions, 1]``.
-        """
-        summands = self.summands().float()
-        if summands.ndim == 3:
-            summands = summands.unsqueeze(2)
-        finite = torch.isfinite(summands).all(0)
-        real = torch.ones_like(finite) if mask is None else mask.expand_as(finite)
-        valid = finite & real
-        about = torch.stack([valid, ~finite & real]).sum(1, dtype=torch.float32)
-        return torch.cat([about, torch.where(valid, summands, 0.0).sum(1)])
+    @functools.cached_property
+    def _form(self) -> torch.Size:
+        """Shape of the sums, found once a batch, by kernels over no sample."""
+        return self.first(0).total(None).shape
 
     def _tensor_fields(self) -> Iterator[tuple[str, Tensor]]:
         for field in dataclasses.fields(self):

@@ -217,14 +217,26 @@ class Broken(Family):
 
     tensor: torch.Tensor
 
-    def summands(self):
-        """Itself."""
-        return self.tensor.unsqueeze(0)
+    def total(self, mask):
+        """Of itself."""
+        return self.summed(self.tensor.unsqueeze(0), mask)
 
     @classmethod
     def measures(cls, mean, count):
         """Without information."""
         return {"kl": mean[0]}
+
+
+def test_a_batch_is_summed_once_and_asked_for_its_form_once(monkeypatch):
+    """However often it is needed: each time would be kernels at every observed step."""
+    rows, total = [], Broken.total
+    monkeypatch.setattr(Broken, "total", lambda b, m: rows.append(len(b.tensor)) or total(b, m))
+    monitor, _ = recorded(check_frequency=10, observe_every=1)
+    for _ in range(3):
+        rows.clear()
+        monitor.observe("own", Broken(torch.zeros(8, 2)))
+        step(monitor)
+        assert rows == [0, 8]
 
 
 class Slanted(Broken):

@@ -50,7 +50,7 @@ class Bernoulli(Family):
 
     @property
     def rows(self) -> int:
-        """Three, see :meth:`summands`."""
+        """Three, see :meth:`total`."""
         return 3
 
     @classmethod
@@ -58,8 +58,8 @@ class Bernoulli(Family):
         """A bit, ln 2."""
         return math.log(2.0)
 
-    def summands(self) -> Tensor:
-        """``p - 1/2``, KL(q || one half) and KL(q || prior)."""
+    def total(self, mask: Tensor | None) -> Tensor:
+        """Sums of ``p - 1/2``, KL(q || one half) and KL(q || prior)."""
         logits = self.logits.float()
         logits = torch.logit(logits) if self.probabilities else logits
         logits = logits.clamp(-80.0, 80.0)
@@ -72,7 +72,7 @@ class Bernoulli(Family):
             q = half + 0.5
             softplus = torch.nn.functional.softplus
             to_prior = q * (logits - prior) - softplus(logits) + softplus(prior)
-        return torch.stack([half, to_half, to_prior])
+        return self.summed(torch.stack([half, to_half, to_prior]), mask)
 
     @classmethod
     def measures(cls, mean: Vector, count: Vector) -> Mapping[str, Vector]:

@@ -66,8 +66,8 @@ class Categorical(Family):
         """The logarithm of the classes."""
         return math.log(rows - 2)
 
-    def summands(self) -> Tensor:
-        """``q - 1/K`` of the K classes, KL(q || uniform) and KL(q || prior).
+    def total(self, mask: Tensor | None) -> Tensor:
+        """Sums of ``q - 1/K`` of the K classes, KL(q || uniform) and KL(q || prior).
 
         About the uniform distribution, so that little is not lost beside much.
         """
@@ -83,7 +83,7 @@ class Categorical(Family):
             log_prior = self.log_prior.float().log_softmax(-1)
             to_prior = (q * (log_q.clamp(min=FLOOR) - log_prior.clamp(min=FLOOR))).sum(-1)
         rows = torch.cat([excess, torch.stack([to_uniform, to_prior], -1)], -1).movedim(-1, 0)
-        return rows.unsqueeze(-1) if rows.ndim == 2 else rows
+        return self.summed(rows.unsqueeze(-1) if rows.ndim == 2 else rows, mask)
 
     @classmethod
     def measures(cls, mean: Vector, count: Vector) -> Mapping[str, Vector]:

@@ -85,12 +85,11 @@ class Codebook(Family):
         """Two tokens a code, so that the bias of the entropy can be removed."""
         return 2 * (rows - 1)
 
-    def summands(self) -> Tensor:
-        """Not made: they would be one-hot; :meth:`total` counts."""
-        raise NotImplementedError("a codebook's tokens are counted, see Codebook.total.")
-
     def total(self, mask: Tensor | None) -> Tensor:
-        """Tokens, zeros, and how often each code was picked, ``[3 + size, 1, codebooks]``."""
+        """Tokens, zeros, and how often each code was picked, ``[3 + size, 1, codebooks]``.
+
+        Counted: what each token adds would be one-hot, ``size`` numbers a token.
+        """
         books = self.positions_and_units[1]
         axis = self.indices.ndim if self.axis is None else self.axis
         indices = self.indices if self.axis is not None else self.indices.unsqueeze(-1)
