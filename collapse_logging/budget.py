@@ -73,6 +73,11 @@ class Budget:
         if not self._given:
             self.chosen, self.rows, self._measured = None, None, []
 
+    def restore(self, chosen: int | None, rows: int | None) -> None:
+        """Go on with what a state has; what the user has set for this run stays."""
+        if not self._given:
+            self.chosen, self.rows = chosen, rows
+
     def end_step(self, checked: bool, rows: int, frequency: int) -> None:
         """Note the observed step that ends, and choose k if enough of them were timed.
 

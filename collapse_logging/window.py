@@ -204,7 +204,7 @@ class Window:
         self.steps = int(state["steps"])
         self.follow(self._schedule, step)
         self._packed = int(state["packed"])
-        self.budget.chosen, self.budget.rows = state["observe_every"], state["max_rows"]
+        self.budget.restore(state["observe_every"], state["max_rows"])
         if rank == world()[0]:
             self._beta = float(state["beta"])
             self._losses.load(state["losses"])

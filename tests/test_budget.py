@@ -174,6 +174,15 @@ def test_a_step_between_calls_nothing():
     assert min(calls[9], calls[19]) > 2
 
 
+def test_what_the_user_says_beats_a_saved_choice():
+    """A run that is resumed with ``observe_every`` observes so, whatever it did before."""
+    before, _ = recorded(check_frequency=10, observe_every=5)
+    for given, expected in ((1, 1), (None, 5)):
+        after, _ = recorded(check_frequency=10, observe_every=given)
+        after.load_state_dict(before.state_dict())
+        assert after._window.budget.chosen == expected
+
+
 def test_a_new_check_frequency_counts_at_once():
     """Also where the next steps were known to need nothing."""
     monitor, memory = recorded(check_frequency=10, observe_every=10)
