@@ -107,9 +107,9 @@ def once(measure: Callable[[Reading], _Value]) -> Callable[[Source], _Value]:
 
     @functools.wraps(measure)
     def remembered(statistics: Source) -> _Value:
-        if isinstance(statistics, FamilyReading):
+        if type(statistics) is FamilyReading:
             return cast(_Value, statistics.measure(measure.__name__))
-        read = statistics if isinstance(statistics, Reading) else reading(statistics)
+        read = statistics if type(statistics) is Reading else reading(statistics)
         value: _Value | None = read._known.get(measure)
         if value is None:
             value = read._known[measure] = measure(read)

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from .arguments import checked_list
-from .ranks import Added, Ranks
+from .pooled import Added
+from .ranks import Ranks
 from .report import MOST_LATENTS, Report
 from .responses import CheckResponse, Response, announced, needs_all_ranks, respond
 from .snapshot import Layout, Snapshot
@@ -84,13 +85,12 @@ class Delivery:
             self._deliver_arrived(wait=True)  # the last check's, also where it is not its time
             packed = self.ranks.add(window)
         elif known:
-            packed = window.pack()
+            packed = self.ranks.guard(window, window.pack)
         if packed is not None:
             vector, layout = packed
+            tag = layout, step, window.steps, window.budget.spent(window.steps)
             self.transfer = self.transfer or transfer_for(vector.device, together)
-            self.transfer.send(
-                vector, (layout, step, window.steps, window.budget.spent(window.steps))
-            )
+            self.transfer.send(vector, tag)
         window.reset(step)
         for name in self._unread:
             window.latents.read_by_element(name)
@@ -109,7 +109,7 @@ class Delivery:
     @property
     def idle(self) -> bool:
         """Whether there was a check and nothing is under way."""
-        return self.transfer is not None and self.transfer.idle
+        return self.transfer is not None and self.transfer.idle and not self._resumed
 
     def arrived(self, wait: bool = False) -> Report | None:
         """Deliver the copies that have arrived; the latest report, None if there was none.

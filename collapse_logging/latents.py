@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,31 +11,14 @@ from torch import Tensor
 
 from .family import Family
 from .family_statistics import FamilyStatistics, changed, emptied, room_for, unpacked
+from .gathered import Gathered
 from .observation import Observation
 from .posterior import Posterior
 from .rows import Shape
 from .side_by_side import SideBySide
 from .statistics import Statistics
 
-_MOST_PENDING = 16
 _log = logging.getLogger("collapse_logging")
-
-
-@dataclass
-class Gathered:
-    """One latent.
-
-    Attributes:
-        units: how many it has.
-        statistics: its own sums; None: they lie side by side with those of others.
-        pending: batches that wait for their gradient.
-        last: the last batch of the step that ended last; None if none or if it was masked.
-    """
-
-    units: int
-    statistics: Statistics | FamilyStatistics | None = None
-    pending: list[Observation] = field(default_factory=list)
-    last: Posterior | Family | None = None
 
 
 class Latents:
@@ -47,14 +29,19 @@ class Latents:
 
     Attributes:
         max_rows: may be changed between two steps.
-        plain: sums of the latents that lie side by side.
     """
 
     def __init__(self, max_rows: int | None = None) -> None:
-        self.plain = SideBySide()
+        self._plain = SideBySide()
         self.max_rows = max_rows
         self._latents: dict[str, Gathered] = {}
         self._warned: set[str] = set()
+
+    @property
+    def plain(self) -> SideBySide:
+        """Sums of the latents that lie side by side, up to date."""
+        self._plain.settle()
+        return self._plain
 
     @property
     def device(self) -> torch.device | None:
@@ -74,30 +61,29 @@ class Latents:
     def statistics(self, name: str) -> Statistics | FamilyStatistics:
         """A latent's sums in this window."""
         own = self._latents[name].statistics
-        return self.plain.statistics(name) if own is None else own
+        return self._plain.statistics(name) if own is None else own
 
     def observe(self, name: str, posterior: Posterior | Family, mask: Tensor | None = None) -> None:
         """Keep a handle on one batch and ask autograd for the gradient of its mean."""
-        gathered = self._gathered(name, posterior, mask)
-        pending = gathered.pending
-        if any(o.source() is posterior.tensors[0] for o in pending):
-            self._warn(
-                f"latent {name!r} was observed twice in one step and counts once. Leave out "
-                "monitor.observe or monitor.watch, or give the two latents different names."
-            )
-            return
-        observation = Observation.of(posterior, mask, self.max_rows)
-        ready = [o for o in pending if o.gradient is not None]
-        if ready or len(pending) >= _MOST_PENDING:  # micro-batches: do not pile up
-            for early in self._usable(name, gathered, ready or list(pending)):
-                self._absorb(name, gathered, early)
-        pending.append(observation)
+        gathered = self._latents.get(name)
+        if gathered is None or mask is not None or not self._fits(gathered, posterior):
+            gathered = self._gathered(name, posterior, mask)
+        if gathered.pending:
+            if gathered.waits_for(posterior.tensors[0]):
+                self._warn(
+                    f"latent {name!r} was observed twice in one step and counts once. Leave out "
+                    "monitor.observe or monitor.watch, or give the two latents different names."
+                )
+                return
+            for observation in gathered.early():
+                self._absorb(name, gathered, observation)
+        gathered.pending.append(Observation.of(posterior, mask, self.max_rows))
 
     def grow(self, name: str, growth: Tensor) -> None:
         """Add a micro-batch's growth, ``[units]``, that a compiled graph has summed up itself."""
         gathered = self._latents.get(name)
         if gathered is not None and gathered.statistics is None:
-            self.plain.grow(name, growth)
+            self._plain.grow(name, growth)
         elif gathered is not None and gathered.statistics is not None:
             gathered.statistics.add_pending(growth)
 
@@ -106,7 +92,12 @@ class Latents:
         plain: dict[str, Observation] = {}
         for name, gathered in self._latents.items():
             gathered.last = None
-            ready = self._usable(name, gathered, list(gathered.pending))
+            ready = gathered.all()
+            if gathered.was_changed:
+                self._warn(
+                    f"latent {name!r} was changed in place after it was observed; this batch is "
+                    "left out. Observe it after the change, or observe a clone."
+                )
             if gathered.statistics is None and ready:
                 plain[name] = ready.pop()
             for observation in ready:
@@ -117,7 +108,7 @@ class Latents:
 
     def reset(self) -> None:
         """Start the next window."""
-        self.plain.reset()
+        self._plain.reset()
         for gathered in self._latents.values():
             gathered.last = None
             if gathered.statistics is not None:
@@ -128,13 +119,13 @@ class Latents:
         for gathered in self._latents.values():
             for observation in gathered.pending:
                 observation.release()
-        self._latents, self.plain = {}, SideBySide()
+        self._latents, self._plain = {}, SideBySide()
 
     def read_by_element(self, name: str) -> None:
         """Give a latent sums of its own, which leave out single elements that are not finite."""
         gathered = self._latents.get(name)
         if gathered is not None and gathered.statistics is None:
-            gathered.statistics = self.plain.take_out(name)
+            gathered.statistics = self._plain.take_out(name)
 
     def restart(self, shapes: Mapping[str, Shape]) -> None:
         """Begin afresh those latents of which other ranks read fewer positions."""
@@ -152,11 +143,11 @@ class Latents:
             if (own := gathered.statistics) is not None:
                 saved = {"shape": list(own.shape), "sums": own.pack().cpu()}
                 latents[name] = {**saved, "has_new_cells": own.has_new_cells}
-        return {"latents": latents, "plain": self.plain.state_dict()}
+        return {"latents": latents, "plain": self._plain.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self.plain.load_state_dict(state["plain"])
+        self._plain.load_state_dict(state["plain"])
         self._latents = {}
         for name, saved in state["latents"].items():
             if isinstance(saved, int):
@@ -165,6 +156,13 @@ class Latents:
                 own = unpacked(saved["sums"], Shape(*saved["shape"]))
                 own.has_new_cells = saved.get("has_new_cells", True)
                 self._latents[name] = Gathered(own.units, own)
+
+    def _fits(self, gathered: Gathered, posterior: Posterior | Family) -> bool:
+        """Whether a batch is as the last of a plain latent was."""
+        if gathered.statistics is not None or type(posterior) is not Posterior:
+            return False
+        mean = posterior.mean
+        return mean.shape[1:] == (gathered.units,) and mean.device == self._plain.table.device
 
     def _gathered(self, name: str, posterior: Posterior | Family, mask: Tensor | None) -> Gathered:
         units, tensor = posterior.positions_and_units[1], posterior.tensors[0]
@@ -183,45 +181,30 @@ class Latents:
         if gathered is None:
             gathered = self._latents[name] = Gathered(units)
             if plain and self._plain_may_be_on(device):
-                self.plain.add(name, units, device)
+                self._plain.add(name, units, device)
             else:
                 gathered.statistics = room_for(posterior)
         if gathered.statistics is None and not (plain and self._plain_may_be_on(device)):
             self.read_by_element(name)
         if self._device_of(gathered) != device:
-            (gathered.statistics or self.plain).to(device)
+            (gathered.statistics or self._plain).to(device)
         return gathered
 
     def _device_of(self, gathered: Gathered) -> torch.device:
         own = gathered.statistics
-        return self.plain.device if own is None else own.device
+        return self._plain.device if own is None else own.device
 
     def _plain_may_be_on(self, device: torch.device) -> bool:
         """Whether the plain latents are there, or may be moved: none waits on another device."""
-        if self.plain.device == device:
+        if self._plain.device == device:
             return True
         return not any(g.pending for g in self._latents.values() if g.statistics is None)
-
-    def _usable(self, name: str, gathered: Gathered, ready: list[Observation]) -> list[Observation]:
-        """Take these off the pending ones; without the empty and the changed."""
-        usable = []
-        for observation in ready:
-            gathered.pending.remove(observation)
-            observation.release()
-            if not observation.unchanged:
-                self._warn(
-                    f"latent {name!r} was changed in place after it was observed; this batch is "
-                    "left out. Observe it after the change, or observe a clone."
-                )
-            elif observation.rows:
-                usable.append(observation)
-        return usable
 
     def _absorb(self, name: str, gathered: Gathered, observation: Observation) -> None:
         batch, gradient = observation.posterior, observation.gradient
         if isinstance(batch, Posterior) and gathered.statistics is None:
-            gradients = None if gradient is None else [gradient]
-            self.plain.update({name: batch}, gradients, closes=False)
+            gradients = [] if gradient is None else [gradient]
+            self._plain.update({name: batch}, gradients, closes=False)
         elif gathered.statistics is not None:
             gathered.statistics.add(batch, observation.mask, gradient)
         if observation.mask is None:  # single rows are read of it, padding too
@@ -229,17 +212,18 @@ class Latents:
 
     def _absorb_together(self, ready: dict[str, Observation]) -> None:
         """The last batch of each plain latent: in one go, if all have one of the same size."""
-        ready = {name: ready[name] for name in self.plain.parts if name in ready}
+        if len(ready) > 1:
+            ready = {name: ready[name] for name in self._plain.parts if name in ready}
         kinds = {(o.rows, o.gradient is None) for o in ready.values()}
-        together = len(kinds) == 1 and len(ready) == len(self.plain.parts)
+        together = len(kinds) == 1 and len(ready) == len(self._plain.parts)
         groups = [ready] if together else [{name: o} for name, o in ready.items()]
         for group in groups:
             gradients = [o.gradient for o in group.values() if o.gradient is not None]
             batch: dict[str, Any] = {name: o.posterior for name, o in group.items()}
-            self.plain.update(batch, gradients or None)
+            self._plain.update(batch, gradients)
             for name, posterior in batch.items():
                 self._latents[name].last = posterior
-        self.plain.end_step()
+        self._plain.end_step()
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:

@@ -71,13 +71,19 @@ def of_32_bits(value: float) -> float:
     return value if abs(value) <= _LARGEST else math.nan
 
 
-def check_scalar(name: str, value: object) -> None:
-    """Raise unless a step's value is a number, a tensor of one element or None."""
+def check_scalars(**values: object) -> None:
+    """Raise unless a step's values are each a number, a tensor of one element or None."""
+    for name, value in values.items():
+        if value is not None:
+            _check_scalar(name, value)
+
+
+def _check_scalar(name: str, value: object) -> None:
     if isinstance(value, Tensor) and not value.is_complex():
         if value.is_nested or value.layout != torch.strided or value.numel() != 1:
             shape = "one that is not dense" if value.is_nested else list(value.shape)
             raise ValueError(f"{name}: expected a scalar, got {shape}; take its mean or sum first.")
-    elif value is not None and not isinstance(value, numbers.Real):
+    elif not isinstance(value, numbers.Real):
         raise TypeError(
             f"{name}: expected a number or a scalar tensor, got {got(value)}; take the step's "
             "mean or sum."

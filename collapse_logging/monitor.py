@@ -17,7 +17,7 @@ from .capture import Capture, Latents
 from .delivery import Delivery
 from .family import Family
 from .handshake import world
-from .losses import check_scalar
+from .losses import check_scalars
 from .own_measures import Measure, OwnMeasures
 from .priors import PriorLike
 from .probe import Loss, Probe
@@ -30,7 +30,7 @@ from .verdict import Judge
 from .window import Window
 from .writers import Writer, complete
 
-_STATE_VERSION = 3
+_STATE_VERSION = 4
 _log = logging.getLogger("collapse_logging")
 
 
@@ -186,24 +186,24 @@ class CollapseMonitor:
             self._window.steps += 1
             self._step = self._step + 1 if step is None else operator.index(step)
             return None
-        with self._window.budget as budget:
-            step = self._step + 1 if step is None else step
-            check_scalar("reconstruction_loss", reconstruction_loss)
-            check_scalar("beta", beta)
-            require_count("step", step, at_least=0)
+        window, delivery = self._window, self._delivery
+        with window.budget:
+            check_scalars(reconstruction_loss=reconstruction_loss, beta=beta)
+            if step is not None:
+                require_count("step", step, at_least=0)
             self.settle()
-            ranks = self._delivery.meet(self._window, self._step)
-            self._step = operator.index(step)
-            with ranks.guarded(self._window):
-                self._window.end_step(reconstruction_loss, beta)
-            checks, rows = self._window.full, self._window.latents.rows
+            ranks = delivery.meet(window, self._step)
+            self._step = self._step + 1 if step is None else operator.index(step)
+            ranks.guard(window, window.end_step, reconstruction_loss, beta)
+            checks = window.full
+            rows = 0 if window.budget.chosen else window.latents.rows
             if checks:
-                if self._probe and self._delivery.judge.wants_probe:
-                    self._window.probed = self._probe.ask(self._capture, batch)
-                self._delivery.send(self._window, self._step)
-            report = self._delivery.arrived()
-        budget.end_step(checks or report is not None, rows, self.check_frequency)
-        self._skips = self._window.unobserved if self._delivery.idle else 0
+                if self._probe and delivery.judge.wants_probe:
+                    window.probed = self._probe.ask(self._capture, batch)
+                delivery.send(window, self._step)
+            report = None if delivery.idle else delivery.arrived()
+        window.budget.end_step(checks or report is not None, rows, window.frequency)
+        self._skips = window.unobserved if delivery.idle else 0
         return report
 
     def flush(self) -> Report | None:

@@ -13,7 +13,7 @@ from .family import Family
 from .posterior import Posterior
 
 
-@dataclass(eq=False)  # tensors cannot be compared
+@dataclass(eq=False, slots=True)  # tensors cannot be compared
 class Observation:
     """A handle on a batch, which gets the gradient of its mean in backward.
 
@@ -31,7 +31,7 @@ class Observation:
     mask: Tensor | None
     rows: int
     source: weakref.ref[Tensor]
-    versions: tuple[int, ...]
+    versions: list[int]
     scale: Tensor | None = None
     gradient: Tensor | None = None
     hook: RemovableHandle | None = None
@@ -43,13 +43,14 @@ class Observation:
     ) -> Observation:
         """Keep a handle on the first ``rows`` rows and ask autograd for the mean's gradient."""
         source = posterior.tensors[0]
-        rows = source.shape[0] if rows is None else min(rows, source.shape[0])
+        size = source.shape[0]
+        rows = size if rows is None or rows > size else rows
         handle, mask = posterior.first(rows), None if mask is None else mask[:rows]
         observation = cls(handle, mask, rows, weakref.ref(source), _versions(handle.tensors))
-        if isinstance(posterior, Posterior) and posterior.prior is not None:
-            observation.scale = (0.5 * posterior.prior.log_variance[:rows].float()).exp()
         if isinstance(posterior, Posterior):
             observation.part = posterior.part
+            if posterior.prior is not None:
+                observation.scale = (0.5 * posterior.prior.log_variance[:rows].float()).exp()
         parameter = posterior.parameter
         if parameter is not None and parameter.requires_grad:
             observation.hook = parameter.register_hook(observation.keep_gradient)  # type: ignore[no-untyped-call]
@@ -76,5 +77,5 @@ class Observation:
             self.hook.remove()
 
 
-def _versions(tensors: tuple[Tensor, ...]) -> tuple[int, ...]:
-    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+def _versions(tensors: tuple[Tensor, ...]) -> list[int]:
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .rows import PlainRow, Shape
+from .rows import GrowthRow, PlainRow, Row
 from .statistics import Statistics
+
+Numbers = TypeVar("Numbers", Tensor, NDArray[np.float32])
+"""On the device, or the same memory as NumPy sees it: what is done to both is written once."""
 
 
 class Part(NamedTuple):
@@ -38,55 +43,45 @@ def plain_statistics(columns: Tensor, totals: Tensor, part: Part) -> Statistics:
     """
     units = columns.shape[1]
     part = part._replace(start=0, end=units)
-    (growth,) = plain_growth(columns, totals.unsqueeze(1), [part])
-    pending = growth.new_zeros(1, units + 1)
-    statistics = Statistics.unpack(
-        torch.cat([rows.reshape(-1) for rows in (plain_sums(columns, [part]), pending, growth)]),
-        Shape(1, units, 1, 1),
-    )
-    statistics.has_new_cells = False
-    return statistics
+    with torch.inference_mode(False):
+        sums, growth = columns.new_empty(Row.ALL, units), columns.new_zeros(4, units + 1)
+    if columns.device.type == "cpu":  # NumPy's calls cost less, and this is the host at a check
+        fill_sums(sums.numpy(), columns.numpy(), [part])
+        fill_growth(growth.numpy()[GrowthRow.G :], columns.numpy(), totals.numpy(), part)
+    else:
+        fill_sums(sums, columns, [part])
+        fill_growth(growth[GrowthRow.G :], columns, totals, part)
+    return Statistics.of(sums.unsqueeze(1), growth)
 
 
-def plain_sums(table: Tensor, parts: Sequence[Part]) -> Tensor:
-    """All latents' sums with the rows of :class:`~.rows.Row`, ``[11, all units]``.
+def fill_sums(sums: Numbers, table: Numbers, parts: Sequence[Part]) -> None:
+    """Write all latents' sums with the rows of :class:`~.rows.Row`.
 
     Args:
+        sums: ``[11, all units]``, to be written.
         table: see :attr:`SideBySide.table`.
         parts: its latents, in the order of their columns.
     """
-    row = PlainRow
-    count = table[row.COUNT]
-    units = [part.end - part.start for part in parts]
-    rows, batches = (
-        torch.cat([count.new_full((n,), c) for n, c in zip(units, counts, strict=True)])
-        for counts in ([part.rows for part in parts], [part.batches for part in parts])
-    )
-    same = (row.SHIFT, row.LV_SHIFT, row.D, row.DD, row.EXPM1, row.LV)
-    within = (table[row.DD] - table[row.BETWEEN]).clamp(min=0.0)
-    freedom = (count - batches).clamp(min=0.0)
-    rest = [within, freedom, rows - count, table[row.CLAMPED]]
-    return torch.stack([count, *(table[at] for at in same), *rest])
+    to, of = Row, PlainRow
+    for row in ("COUNT", "SHIFT", "LV_SHIFT", "D", "DD", "EXPM1", "LV", "CLAMPED"):
+        sums[getattr(to, row)] = table[getattr(of, row)]
+    sums[to.WITHIN] = (table[of.DD] - table[of.BETWEEN]).clip(min=0.0)
+    for part in parts:
+        units = slice(part.start, part.end)
+        sums[to.FREEDOM, units] = (table[of.COUNT, units] - part.batches).clip(min=0.0)
+        sums[to.NONFINITE, units] = part.rows - table[of.COUNT, units]
 
 
-def plain_growth(table: Tensor, totals: Tensor, parts: Sequence[Part]) -> list[Tensor]:
-    """Each latent's sums over steps of g, g^2 and 1, ``[3, units + 1]``; the last is the whole.
+def fill_growth(growth: Numbers, table: Numbers, totals: Numbers, part: Part) -> None:
+    """Write a latent's sums over steps of g, g^2 and 1; those of the whole latent come last.
 
     Args:
+        growth: ``[3, units + 1]``, to be written.
         table: see :attr:`SideBySide.table`.
-        totals: see :attr:`SideBySide.totals`.
-        parts: its latents, in the order of their columns.
+        totals: its column of :attr:`SideBySide.totals`, ``[2]``.
+        part: its columns.
     """
-    row = PlainRow
-    units = torch.stack([table[row.PULL].neg(), table[row.PULL_SQUARED], table[row.STEPS]])
-    steps = [units[2:, part.start : part.end].amax(1) for part in parts]
-    return [
-        torch.cat(
-            [
-                units[:, part.start : part.end],
-                torch.cat([-totals[:1, at], totals[1:, at], steps[at]]).unsqueeze(1),
-            ],
-            1,
-        )
-        for at, part in enumerate(parts)
-    ]
+    steps, pull, squared = table[PlainRow.STEPS :, part.start : part.end]
+    growth[0, :-1], growth[0, -1] = -pull, -totals[0]
+    growth[1, :-1], growth[1, -1] = squared, totals[1]
+    growth[2, :-1], growth[2, -1] = steps, steps.max()

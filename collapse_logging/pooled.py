@@ -15,15 +15,19 @@ import torch
 from torch import Tensor
 
 from .family_statistics import unpacked
-from .latents import Gathered, Latents
-from .plain import plain_growth, plain_sums
+from .gathered import Gathered
+from .latents import Latents
+from .plain import fill_growth, fill_sums
 from .rows import GrowthRow, Row, Shape
 from .shifts import rebase
 from .snapshot import EXTRAS, Seen, Snapshot
 from .sums import Sums
 from .window import Window
 
-_ROWS, _SUMMED = 11, 9
+_ROWS, _SUMMED = Row.ALL, 9
+
+CONTROLS = 6
+"""Values behind the sums, by which the ranks tell each other how they are."""
 
 
 @dataclass
@@ -113,9 +117,8 @@ class Pool:
         """
         plain, found = latents.plain, dict(latents)
         table, parts = plain.table.to(self.shifts), list(plain.parts.values())
-        sums = plain_sums(table, parts) if parts else table
-        pulls = plain_growth(table, plain.totals.to(table), parts)
-        of_plain = dict(zip(plain.parts, pulls, strict=True))
+        sums, totals = table.new_empty(_ROWS, table.shape[1]), plain.totals.to(table)
+        fill_sums(sums, table, parts)
         blocks, growth = [self.shifts.new_zeros(_ROWS, 0)], []
         for name, shape in self.shapes.items():
             gathered, cells = found.get(name), shape.positions * shape.units
@@ -123,8 +126,9 @@ class Pool:
                 block = self.shifts.new_zeros(shape.rows, cells)
                 pull = self.shifts.new_zeros(3, shape.units + 1)
             elif gathered.statistics is None:
-                part = plain.parts[name]
-                block, pull = sums[:, part.start : part.end], of_plain[name]
+                part, at = plain.parts[name], list(plain.parts).index(name)
+                block, pull = sums[:, part.start : part.end], table.new_empty(3, shape.units + 1)
+                fill_growth(pull, table, totals[:, at], part)
             else:
                 own = gathered.statistics
                 block, pull = own.sums.flatten(1)[:, :cells], own.growth_sums[GrowthRow.G :]
@@ -143,6 +147,30 @@ class Pool:
             parts += [own[:3], own[3:].square()]  # errors add in squares
         parts += [window.losses, window.beta]
         return torch.cat([part.to(self.shifts) for part in parts])
+
+
+@dataclass(frozen=True)
+class Added:
+    """How a window that was added over ranks is to be read."""
+
+    pool: Pool
+    steps: int
+
+    def split(self, vector: Tensor) -> Snapshot:
+        """The window on the host."""
+        return self.pool.split(vector[:-CONTROLS], self.steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        shapes = {name: list(shape) for name, shape in self.pool.shapes.items()}
+        return {"shapes": shapes, "steps": self.steps}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Added:
+        """What :meth:`to_dict` wrote."""
+        shapes = {name: Shape(*shape) for name, shape in values["shapes"].items()}
+        cells = sum(s.positions * s.units for s in shapes.values() if not s.family)
+        return cls(Pool(shapes, torch.zeros(3, cells)), int(values["steps"]))
 
 
 def shape_of(gathered: Gathered) -> Shape:

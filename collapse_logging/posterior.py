@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .arguments import got
-from .families import family_of
-from .family import Family
 from .gaussians import gaussian_of
-from .priors import Prior, PriorLike, gaussian_prior, in_prior_units
+from .priors import Prior, in_prior_units
 
 _SHAPES = "[batch, units], [batch, positions, units] or [batch, channels, height, width]"
 
@@ -28,7 +25,7 @@ _NOT_VALUES = {
 """By the name of the type, which torch imports late, what to do instead."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Posterior:
     """Parameters of a diagonal Gaussian posterior for one batch.
 
@@ -142,67 +139,6 @@ def as_posterior(
             f"{list(mean.shape)}; {_SHAPES} is read with the units last (channels for 4 axes)."
         )
     return posterior
-
-
-def observed(
-    name: str,
-    given: Tensor | Distribution | Family,
-    log_variance: Tensor | None = None,
-    mask: Tensor | None = None,
-    prior: PriorLike = None,
-) -> Posterior | Family:
-    """The posterior of one observation, its name, prior and mask checked, too.
-
-    Raises:
-        TypeError, ValueError: not a name, a posterior, a prior or a mask.
-    """
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"name: expected the latent's name, e.g. 'z', got {got(name)}.")
-    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise ValueError(
-            f"name: expected text that UTF-8 can hold, e.g. 'z', got {got(name)}; trackers "
-            "refuse any other."
-        )
-    posterior = _observed(name, given, log_variance, prior)
-    if mask is not None:
-        check_mask(mask, posterior, latent=name)
-    return posterior
-
-
-def _observed(
-    name: str,
-    given: Tensor | Distribution | Family,
-    log_variance: Tensor | None,
-    prior: PriorLike,
-) -> Posterior | Family:
-    family = given if isinstance(given, Family) else None
-    if isinstance(given, Distribution) and log_variance is None:
-        family = family_of(given, prior, name)
-    if family is None:
-        posterior = as_posterior(given, log_variance, latent=name)  # type: ignore[arg-type]
-        wanted = gaussian_prior(prior, posterior.mean, name)
-        return posterior if wanted is None else replace(posterior, prior=wanted)
-    if isinstance(given, Family) and (log_variance is not None or prior is not None):
-        raise TypeError(
-            f"latent {name!r}: expected a {type(given).__name__} alone, got further arguments; "
-            "it holds its parameters and its prior itself."
-        )
-    return family
-
-
-def check_mask(mask: object, posterior: Posterior | Family, *, latent: str = "z") -> None:
-    """Raise unless the mask is a tensor ``[batch]`` or ``[batch, positions]``."""
-    batch, positions = posterior.tensors[0].shape[0], posterior.all_positions
-    if not isinstance(mask, Tensor):
-        raise TypeError(
-            f"latent {latent!r}: expected a mask tensor [{batch}] or [{batch}, {positions}], got "
-            f"{type(mask).__name__}; True where a sample is real."
-        )
-    if tuple(mask.shape) not in ((batch,), (batch, positions)):
-        raise ValueError(
-            f"latent {latent!r}: expected a mask [{batch}] or [{batch}, {positions}], got "
-            f"{list(mask.shape)}; True where a sample is real."
-        )
 
 
 def _check_tensor(value: object, role: str, latent: str) -> None:

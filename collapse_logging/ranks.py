@@ -6,50 +6,23 @@ the same order: none in ``flush``, none in ``close``, none after an exception.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from .handshake import meet, world
-from .pooled import Pool, alike, means_of, same_kind, shape_of, shifts_of
+from .pooled import CONTROLS, Added, Pool, alike, means_of, same_kind, shape_of, shifts_of
 from .report import Report
 from .rows import Shape
-from .snapshot import Snapshot
 from .window import Window
 
-_CONTROLS = 6
+_T = TypeVar("_T")
 _log = logging.getLogger("collapse_logging")
-
-
-@dataclass(frozen=True)
-class Added:
-    """How a window that was added over ranks is to be read."""
-
-    pool: Pool
-    steps: int
-
-    def split(self, vector: Tensor) -> Snapshot:
-        """The window on the host."""
-        return self.pool.split(vector[:-_CONTROLS], self.steps)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        shapes = {name: list(shape) for name, shape in self.pool.shapes.items()}
-        return {"shapes": shapes, "steps": self.steps}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Added:
-        """What :meth:`to_dict` wrote."""
-        shapes = {name: Shape(*shape) for name, shape in values["shapes"].items()}
-        cells = sum(s.positions * s.units for s in shapes.values() if not s.family)
-        return cls(Pool(shapes, torch.zeros(3, cells)), int(values["steps"]))
 
 
 class Ranks:
@@ -100,15 +73,16 @@ class Ranks:
         """After an exception: other ranks may be waiting elsewhere, so wait for nothing."""
         self.lost = self.together
 
-    @contextlib.contextmanager
-    def guarded(self, window: Window | None = None) -> Iterator[None]:
-        """A fault of ours ends no training, and leaves no other rank waiting: it is told and noted.
+    def guard(self, window: Window | None, call: Callable[..., _T], *given: Any) -> _T | None:
+        """Call; a fault of ours ends no training and leaves no rank waiting: it is told and noted.
 
         Args:
             window: what was gathered in it is forgotten then; it may be half done.
+            call: what may fail.
+            given: its arguments.
         """
         try:
-            yield
+            return call(*given)
         except Exception:
             if self._strict:
                 raise
@@ -119,8 +93,9 @@ class Ranks:
                 self._rank,
                 traceback=True,
             )
-            if window is not None:
-                window.forget()
+        if window is not None:
+            window.forget()
+        return None
 
     def add(self, window: Window) -> tuple[Tensor, Added] | None:
         """All ranks' windows added up; None where none has anything or a rank is gone.
@@ -140,12 +115,12 @@ class Ranks:
         vector = self._packed(self._pool, window, window.budget.chosen)
         if not self._reached(dist.all_reduce, vector):
             return None
-        centred = self._pool.centred(vector[:-_CONTROLS])
-        return torch.cat([centred, vector[-_CONTROLS:]]), Added(self._pool, window.steps)
+        centred = self._pool.centred(vector[:-CONTROLS])
+        return torch.cat([centred, vector[-CONTROLS:]]), Added(self._pool, window.steps)
 
     def hear(self, vector: Tensor) -> None:
         """What the ranks told each other beside their sums."""
-        faults, changed, vote, squares, every, choosers = vector[-_CONTROLS:].tolist()
+        faults, changed, vote, squares, every, choosers = vector[-CONTROLS:].tolist()
         if faults:
             self._tell("at some checks the share of %d ranks is missing.", int(faults))
         if changed:
@@ -178,24 +153,24 @@ class Ranks:
             and pool.shapes[name].positions >= shape.positions
             for name, shape in shapes.items()
         )
-        sums = None
-        with self.guarded():
-            sums = pool.pack(window)
+        sums = self.guard(None, pool.pack, window)
         if sums is None or self._fault:
             sums = pool.shifts.new_zeros(pool.size(window.steps))
         told = [self._fault, changed, self._vote, self._vote**2, every or 0, every is not None]
         self._fault = False
         return torch.cat([sums, *(sums.new_full((1,), float(value)) for value in told)])
 
+    def _describe(self, window: Window) -> dict[str, tuple[tuple[int | str, ...], Tensor]]:
+        """By latent its shape and the points about which its sums may be taken."""
+        self._described = _shapes(window)
+        return {
+            name: (tuple(shape), means_of(window.latents.statistics(name)))
+            for name, shape in self._described.items()
+        }
+
     def _agreed(self, window: Window) -> Pool | None:
         """A pool of what the ranks have observed so far; None if they have observed nothing."""
-        ours: dict[str, tuple[tuple[int | str, ...], Tensor]] = {}
-        with self.guarded():
-            self._described = _shapes(window)
-            ours = {
-                n: (tuple(s), means_of(window.latents.statistics(n)))
-                for n, s in self._described.items()
-            }
+        ours = self.guard(None, self._describe, window) or {}
         device = window.latents.device
         everyone: list[Any] = [None] * self._count
         told = (None if device is None else device.type, ours)

@@ -9,6 +9,7 @@ class Row:
     """Rows of :attr:`Statistics.sums`."""
 
     COUNT, SHIFT, LV_SHIFT, D, DD, EXPM1, LV, WITHIN, FREEDOM, NONFINITE, CLAMPED = range(11)
+    ALL = 11
 
 
 class GrowthRow:
@@ -27,7 +28,7 @@ class PlainRow:
     """
 
     LV_SHIFT, SHIFT, ZERO, LOW, HIGH = range(5)
-    COUNT, D, LV, EXPM1, DD, CLAMPED, BETWEEN, STEPS, PULL, PULL_SQUARED = range(5, 15)
+    COUNT, LV, D, EXPM1, DD, CLAMPED, BETWEEN, STEPS, PULL, PULL_SQUARED = range(5, 15)
     ALL = 15
 
 

@@ -1,36 +1,27 @@
 """Sums of all plain latents side by side in one tensor: twelve kernels a step, however many.
 
 On a GPU a step costs launches, not bytes, and on a CPU dispatches: so latents of the form
-``[batch, units]`` lie next to one another and the same few kernels read their batches. What
-cannot be read leaves its unit out for the whole batch, which is asked per unit and not per
-element. Masked latents and those with positions have :class:`~.statistics.Statistics` instead.
+``[batch, units]`` lie next to one another and the same few kernels read their batches; on a CPU
+those of many steps, see :class:`~.pile.Pile`. What cannot be read leaves its unit out for the
+whole batch, which is asked per unit and not per element. Masked latents and those with positions
+have :class:`~.statistics.Statistics` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .batch_sums import BatchSums, Columns, batch_sums
+from .batch_sums import BatchSums, View, add_sums, batch_sums, growth
+from .pile import Pile
 from .plain import Part, plain_statistics
 from .posterior import Posterior
 from .rows import PlainRow
 from .shifts import LOG_VARIANCE_LIMIT
 from .statistics import Statistics
-
-
-class _View(NamedTuple):
-    """The columns of one latent or of all, at their fixed address."""
-
-    columns: Columns
-    posterior: list[Tensor]
-    growth: list[Tensor]
-    latent_of: Tensor | None
-    zeros: Tensor
-    ones: Tensor
 
 
 class SideBySide:
@@ -47,8 +38,9 @@ class SideBySide:
         self.table = torch.zeros(PlainRow.ALL, 0)
         self.totals = torch.zeros(2, 0)
         self._pending: dict[str, Tensor] = {}
+        self._pile = Pile()
         self._new: set[str] = set()
-        self._views: dict[tuple[str, ...], _View] = {}
+        self._views: dict[tuple[str, ...], View] = {}
 
     @property
     def device(self) -> torch.device:
@@ -57,6 +49,7 @@ class SideBySide:
 
     def add(self, name: str, units: int, device: torch.device) -> None:
         """Make room for a latent behind the others."""
+        self.settle()
         start = self.table.shape[1]
         with torch.inference_mode(False):
             room = torch.zeros(PlainRow.ALL, units, device=device)
@@ -69,6 +62,7 @@ class SideBySide:
 
     def take_out(self, name: str) -> Statistics:
         """Give a latent's sums so far, and close the gap that they leave."""
+        self.settle()
         taken, at = self.statistics(name), list(self.parts).index(name)
         gone = self.parts.pop(name)
         taken.has_new_cells = name in self._new
@@ -87,48 +81,47 @@ class SideBySide:
 
     def to(self, device: torch.device) -> None:
         """Move the sums, after the model was moved or a state was loaded."""
+        self.settle()
         self.table, self.totals = self.table.to(device), self.totals.to(device)
         self._pending = {name: pull.to(device) for name, pull in self._pending.items()}
         self._views = {}
 
-    @torch.no_grad()
     def update(
         self,
         batch: Mapping[str, Posterior],
-        gradients: Sequence[Tensor] | None,
+        gradients: Sequence[Tensor] = (),
         closes: bool = True,
     ) -> None:
         """Add one batch of one latent, or of all in the order of ``parts``, of one batch size.
 
         Args:
-            batch: a posterior ``[batch, units]`` by latent, any floating types.
-            gradients: dL/dmu of each, or None.
+            batch: a posterior ``[batch, units]`` by latent, detached, any floating types.
+            gradients: dL/dmu of each, or of none.
             closes: whether the optimiser step is over; else the pull waits for more.
         """
-        for name in self._new.intersection(batch):
-            self._set_shift(name, batch[name])
-        view = self._view(tuple(batch))
-        sums = batch_sums(view.columns, list(batch.values()), gradients)
-        rows = next(iter(batch.values())).mean.shape[0]
-        if rows == 1 and sums.pull is not None:
-            _centre_on_window(view, sums)
-        if sums.pull is not None and not closes:
-            self._wait(batch, sums.pull)
-        elif sums.pull is not None and self._pending:
-            self._add_pending(batch, sums.pull)
-        sums.gate(view.columns.one)
-        d, read = sums.d, sums.read
-        first = [read, d, sums.v, sums.expm1, sums.dd, sums.clamped, d]
-        target, second = [*view.posterior], [*[read] * 6, d]
-        scale = [float(rows), *[1.0] * 5, 1.0 / rows]
-        if sums.pull is not None and sums.stepped is not None and closes:
-            more, by = _growth(view, sums.pull, sums.stepped)
-            target, first, second = [*target, *view.growth], [*first, *more], [*second, *by]
-            scale += [1.0] * len(more)
-        torch._foreach_addcmul_(target, first, second, scale)
-        for name in batch:
-            part = self.parts[name]
-            self.parts[name] = part._replace(rows=part.rows + rows, batches=part.batches + 1)
+        posteriors = batch.values()
+        sides = [*[p.log_variance for p in posteriors], *[p.mean for p in posteriors], *gradients]
+        rows = sides[0].shape[0]
+        whole = closes and rows > 1 and len(batch) == len(self.parts)
+        if whole and not (self._new or self._pending) and self._puts(sides, rows):
+            return
+        self.settle()
+        with torch.no_grad():
+            for name in self._new.intersection(batch):
+                self._set_shift(name, batch[name])
+            sums = batch_sums(self._view(tuple(batch)), torch.cat(sides, 1).unsqueeze(0))
+            if sums.pull is not None and not closes:
+                self._wait(batch, sums.pull)
+            elif sums.pull is not None and self._pending:
+                self._add_pending(batch, sums.pull)
+            self._add(tuple(batch), sums, 1, rows, closes)
+
+    def settle(self) -> None:
+        """Sum what waits in the pile; whoever reads the sums calls it first."""
+        if self._pile.count:
+            with torch.no_grad():
+                names, batches = tuple(self.parts), self._pile.take()
+                self._add(names, batch_sums(self._view(names), batches), *batches.shape[:2])
 
     @torch.no_grad()
     def grow(self, name: str, growth: Tensor) -> None:
@@ -136,30 +129,35 @@ class SideBySide:
         earlier = self._pending.get(name)
         self._pending[name] = -growth if earlier is None else earlier - growth
 
-    @torch.no_grad()
     def end_step(self) -> None:
         """Close the optimiser step for the latents whose pull still waits."""
+        if self._pending:
+            self._add_waiting()
+
+    @torch.no_grad()
+    def _add_waiting(self) -> None:
         for name in list(self._pending):
             view, pull = self._view((name,)), self._pending.pop(name)
-            stepped = torch.addcmul(view.columns.one, pull, pull, value=0).nan_to_num_(0.0)
-            first, second = _growth(view, pull.nan_to_num_(0.0, 0.0, 0.0), stepped)
+            stepped = torch.addcmul(view.one, pull, pull, value=0).nan_to_num_(0.0)
+            first, second = growth(view, pull.nan_to_num_(0.0, 0.0, 0.0), stepped)
             torch._foreach_addcmul_(view.growth, first, second)
 
     @torch.no_grad()
     def reset(self) -> None:
         """Start the next window, shifted to the means of this one; in place."""
+        self.settle()
         table, row = self.table, PlainRow
-        count = table[row.COUNT].clamp(min=1.0)
-        table[row.SHIFT] += table[row.D] / count
-        table[row.LV_SHIFT] += table[row.LV] / count
-        torch.sub(-LOG_VARIANCE_LIMIT, table[row.LV_SHIFT], out=table[row.LOW])
-        torch.sub(LOG_VARIANCE_LIMIT, table[row.LV_SHIFT], out=table[row.HIGH])
+        shifts, limits = table[: row.ZERO], table[row.LOW : row.COUNT]
+        moved = table[row.LV : row.EXPM1] / table[row.COUNT].clamp(min=1.0)
+        shifts += moved
+        limits -= moved[0]
         table[row.COUNT :].zero_()
         self.totals.zero_()
         self.parts = {name: Part(part.start, part.end) for name, part in self.parts.items()}
 
     def statistics(self, name: str) -> Statistics:
         """One latent's sums as :class:`Statistics`."""
+        self.settle()
         at, part = list(self.parts).index(name), self.parts[name]
         return plain_statistics(self.table[:, part.start : part.end], self.totals[:, at], part)
 
@@ -169,7 +167,7 @@ class SideBySide:
         table, totals = self.table.cpu().clone(), self.totals.cpu().clone()
         pending = {name: pull.cpu().clone() for name, pull in self._pending.items()}
         sums = {"table": table, "totals": totals, "pending": pending}
-        return {"parts": parts, **sums, "new": sorted(self._new)}
+        return {"parts": parts, **sums, "new": sorted(self._new), "pile": self._pile.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
@@ -177,6 +175,25 @@ class SideBySide:
         self.table, self.totals = state["table"].clone(), state["totals"].clone()
         self._pending = {name: pull.clone() for name, pull in state["pending"].items()}
         self._new, self._views = set(state.get("new", ())), {}
+        self._pile.load(state["pile"])
+
+    def _puts(self, sides: list[Tensor], rows: int) -> bool:
+        """Put a batch on the pile, or the first of the next pile."""
+        width = len(sides) // len(self.parts) * self.table.shape[1]
+        if self._pile.put(sides, rows, width):
+            return True
+        self.settle()
+        return self._pile.put(sides, rows, width)
+
+    def _add(
+        self, names: Iterable[str], sums: BatchSums, many: int, rows: int, closes: bool = True
+    ) -> None:
+        """Add so many batches of so many rows to these latents' sums."""
+        add_sums(self._view(tuple(names)), sums, rows, closes)
+        for name in names:
+            part = self.parts[name]
+            counts = {"rows": part.rows + many * rows, "batches": part.batches + many}
+            self.parts[name] = part._replace(**counts)
 
     def _set_shift(self, name: str, posterior: Posterior) -> None:
         """Nothing was summed yet: shift to the means of this first batch."""
@@ -190,23 +207,26 @@ class SideBySide:
         columns[row.HIGH] -= columns[row.LV_SHIFT]
         self._new.discard(name)
 
-    def _view(self, names: tuple[str, ...]) -> _View:
+    def _view(self, names: tuple[str, ...]) -> View:
         if names not in self._views:
             row, parts = PlainRow, [self.parts[name] for name in names]
             table = self.table[:, parts[0].start : parts[-1].end]
             at = list(self.parts).index(names[0])
             totals = self.totals[:, at : at + len(names)]
-            one, zeros = table.new_ones(()), table.new_zeros(len(names))
+            zeros = table.new_zeros(len(names))
             units = torch.tensor([part.end - part.start for part in parts])
             latent_of = torch.arange(len(names), dtype=torch.int32).repeat_interleave(units)
             alone = len(names) == 1
-            self._views[names] = _View(
-                Columns(table[: row.ZERO + 1].unsqueeze(1), table[row.LOW], table[row.HIGH], one),
+            self._views[names] = View(
+                table[: row.ZERO + 1, None, None],
+                table[row.LOW],
+                table[row.HIGH],
                 list(table[row.COUNT : row.STEPS].unbind(0)),
                 [*table[row.STEPS :].unbind(0), *totals.unbind(0)],
                 None if alone else latent_of.to(self.device),
                 zeros,
                 zeros + 1.0,
+                table.new_ones(()),
             )
         return self._views[names]
 
@@ -226,21 +246,3 @@ class SideBySide:
             if (earlier := self._pending.pop(name, None)) is not None:
                 pull[start : start + part.end - part.start] += earlier
             start += part.end - part.start
-
-
-def _centre_on_window(view: _View, sums: BatchSums) -> None:
-    """One sample has no mean of its own: its pull is taken about the window's running mean."""
-    assert sums.pull is not None  # the caller asked
-    count, d = view.posterior[:2]
-    gradient, product = sums.table[1], sums.table[3]
-    centre = (d + sums.d) / (count + 1.0)
-    sums.pull.copy_(product - centre * gradient)
-
-
-def _growth(view: _View, pull: Tensor, stepped: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """What is added to the steps, the pulls and their squares, as two factors each."""
-    if view.latent_of is None:
-        total = pull.sum(0, keepdim=True)
-    else:
-        total = torch.index_add(view.zeros, 0, view.latent_of, pull)
-    return [stepped, pull, pull, total, total], [stepped, stepped, pull, view.ones, total]

@@ -125,6 +125,16 @@ class Statistics(Sums):
         return merged
 
     @classmethod
+    def of(cls, sums: Tensor, growth_sums: Tensor) -> Statistics:
+        """A latent without positions that has these very sums, ``[11, 1, units]``."""
+        statistics = cls.__new__(cls)
+        statistics.sums, statistics.growth_sums = sums, growth_sums
+        statistics.stride = statistics.all_positions = 1
+        statistics.family, statistics.has_new_cells = "", False
+        statistics._has_gradient = False
+        return statistics
+
+    @classmethod
     def unpack(cls, vector: Tensor, shape: Shape) -> Statistics:
         """The statistics of ``shape`` that :meth:`pack` wrote; ``vector`` is copied.
 

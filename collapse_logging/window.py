@@ -18,15 +18,21 @@ from torch.distributions import Distribution
 from .arguments import checked_count
 from .budget import Budget
 from .family import Family
+from .gathered import Gathered
+from .given import observed
 from .handshake import world
-from .latents import Gathered, Latents
+from .latents import Latents
 from .losses import Losses, of_32_bits
 from .pairs import mutual_information
-from .posterior import Posterior, observed
+from .posterior import Posterior
 from .priors import PriorLike
 from .rows import Shape
 from .schedule import Frequency, steps_of_window
 from .snapshot import Layout
+
+_PAIRS_EVERY = 250
+"""Steps from one reading of the mutual information to the next, at least: it compares all samples
+of a batch with each other, and would cost a third of a check."""
 
 
 class Window:
@@ -61,7 +67,7 @@ class Window:
         self._losses = Losses()
         self._beta: Tensor | float = math.nan
         self._generator: torch.Generator | None = None
-        self._packed = 0
+        self._packed = self._until_pairs = 0
 
     @property
     def observes(self) -> bool:
@@ -87,7 +93,7 @@ class Window:
         prior: PriorLike,
     ) -> None:
         """What the user says of a batch; in a step that is not observed nothing is looked at."""
-        if self.observes:
+        if self.unobserved == 0:
             with self.budget:
                 posterior = observed(name, given, log_variance, mask, prior)
                 self.latents.observe(name, posterior, mask)
@@ -108,7 +114,7 @@ class Window:
         self, loss: Tensor | float | None = None, beta: Tensor | float | None = None
     ) -> None:
         """Close an optimiser step; if it is observed, update all sums, note the loss and beta."""
-        observed, before = self.observes, self.steps
+        observed, before = self.unobserved == 0, self.steps
         self.steps += 1  # first: it counts even where we fail
         if not observed:
             return
@@ -116,10 +122,15 @@ class Window:
             self.latents.max_rows = min(self.budget.rows, self.latents.max_rows)
         self.latents.end_step()
         if loss is not None:
-            device = self.latents.device or torch.device("cpu")
-            self._losses.note(loss, before, self.frequency, device)
-        beta = math.nan if beta is None else beta
-        self._beta = beta.detach() if isinstance(beta, Tensor) else of_32_bits(beta)
+            if isinstance(loss, Tensor):
+                device: torch.device | None = loss.device
+            else:
+                device = self.latents.device
+            self._losses.note(loss, before, self.frequency, device or torch.device("cpu"))
+        if beta is None:
+            self._beta = math.nan
+        else:
+            self._beta = beta.detach() if isinstance(beta, Tensor) else of_32_bits(beta)
 
     def pack(self) -> tuple[Tensor, Layout]:
         """The window as one fp32 vector on the device, and how to read it; uses up ``probed``."""
@@ -141,10 +152,17 @@ class Window:
     def extras(self) -> dict[str, list[Tensor]]:
         """By latent its values of :data:`~.snapshot.EXTRAS` in pairs; uses up ``probed``."""
         self._packed += 1
+        self._until_pairs -= self.steps
+        paired = self._until_pairs <= 0
+        if paired:
+            self._until_pairs = _PAIRS_EVERY
         probed, self.probed = self.probed, {}
         unknown = self._number(math.nan, 2)
         return {
-            name: [self._mutual_information(gathered, unknown), probed.get(name, unknown)]
+            name: [
+                self._mutual_information(gathered, unknown) if paired else unknown,
+                probed.get(name, unknown),
+            ]
             for name, gathered in self.latents
         }
 
@@ -186,6 +204,7 @@ class Window:
         return {
             "steps": self.steps,
             "packed": self._packed,
+            "until_pairs": self._until_pairs,
             "observe_every": self.budget.chosen,
             "max_rows": self.budget.rows,
             "beta": float(self._beta),
@@ -203,7 +222,7 @@ class Window:
         """
         self.steps = int(state["steps"])
         self.follow(self._schedule, step)
-        self._packed = int(state["packed"])
+        self._packed, self._until_pairs = int(state["packed"]), int(state["until_pairs"])
         self.budget.restore(state["observe_every"], state["max_rows"])
         if rank == world()[0]:
             self._beta = float(state["beta"])

@@ -37,6 +37,7 @@ def cost_told(watching_costs_nothing, monkeypatch):
     monkeypatch.setattr("collapse_logging.budget.Budget.spent", watching_costs_nothing)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their module run in one process: it is set up once."""
     for item in items:

@@ -15,9 +15,10 @@ FLOORS = (
     {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook", "budget"}
     | {"terminal", "files", "outputs", "paths", "traced", "handshake", "priors"}
     | {"family", "families", "forms", "evidence", "moments", "listed", "gaussians"}
-    | {"schedule", "alert_parts", "attribute", "termination"},
+    | {"schedule", "alert_parts", "given", "attribute", "termination"},
     {"statistics", "cells", "measures", "pairs", "snapshot", "losses", "observation"}
-    | {"shifts", "plain", "batch_sums", "side_by_side", "latents", "sums", "taken"}
+    | {"shifts", "plain", "pile", "batch_sums", "side_by_side", "gathered", "latents", "sums"}
+    | {"taken"}
     | {"family_statistics", "family_measures", "own_measures"},
     {"rules", "limits", "levels", "alerts", "writers"},
     {"capture", "transfer", "window", "verdict", "responses", "probe", "delivery", "reading"}

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Gamma, Independent, Normal
 
-from collapse_logging.posterior import Posterior, as_posterior, by_position, check_mask
+from collapse_logging.given import check_mask
+from collapse_logging.posterior import Posterior, as_posterior, by_position
 from tests import oracle
 
 
