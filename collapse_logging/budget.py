@@ -19,6 +19,9 @@ no verdict of the benchmark's changed, see benchmarks/detection/results/thinned.
 ROWS = 64
 """Rows of a batch that are read where even so few steps cost more."""
 
+CHECK = 8
+"""Observed steps that cost as much as a check, roughly; see benchmarks/overhead."""
+
 _WARM_UP, _MEASURED = 5, 20
 
 
@@ -26,9 +29,8 @@ class Budget:
     """Measures the own time on the host and chooses every which step is observed, once.
 
     Over the steps 6 to 25 every step is observed and timed. Then every k-th is, with the least k
-    that keeps the own time within :data:`SHARE` of the step and the window's floors; where that is
-    not enough, :data:`ROWS` rows of each batch. A check's own time is not part of the choice: it
-    comes once a window, whatever k is.
+    that keeps the own time, a check's with it, within :data:`SHARE` of the window's and the
+    window's floors; where that is not enough, :data:`ROWS` rows of each batch.
 
     ``with budget:`` marks own time.
 
@@ -107,7 +109,9 @@ class Budget:
         if len(self._measured) < _WARM_UP + _MEASURED:
             return
         owns, trainings = zip(*self._measured[_WARM_UP:], strict=True)
-        wanted = math.ceil(np.median(owns) / (SHARE * np.median(trainings)))
+        own = float(np.median(owns))
+        left = SHARE * float(np.median(trainings)) - own * CHECK / frequency
+        wanted = math.ceil(own / left) if left > 0.0 else frequency
         most = min(frequency // FEWEST_STEPS, frequency * rows // FEWEST_SAMPLES)
         self.chosen = max(1, min(wanted, most))
         if (

@@ -46,14 +46,9 @@ class Gathered:
             return []
         ready = ready or pending
         self.pending = [o for o in pending if o not in ready]
-        return self._usable(ready)
+        return self.usable(ready)
 
-    def all(self) -> list[Observation]:
-        """Take all, at the end of the step."""
-        pending, self.pending = self.pending, []
-        return self._usable(pending)
-
-    def _usable(self, observations: Iterable[Observation]) -> list[Observation]:
+    def usable(self, observations: Iterable[Observation]) -> list[Observation]:
         """Let them go from their graphs; without the empty and the changed."""
         usable = []
         for observation in observations:

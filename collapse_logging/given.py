@@ -22,6 +22,7 @@ def _plainly(mean: object, log_variance: object) -> bool:
     return (
         type(mean) is Tensor
         and type(log_variance) is Tensor
+        and not (mean.is_nested or log_variance.is_nested)
         and mean.shape == log_variance.shape
         and mean.ndim == 2
         and mean.shape[1] > 0
@@ -29,7 +30,6 @@ def _plainly(mean: object, log_variance: object) -> bool:
         and log_variance.dtype in _FLOATS
         and mean.layout is log_variance.layout is torch.strided
         and mean.device == log_variance.device
-        and not (mean.is_nested or log_variance.is_nested)
     )
 
 

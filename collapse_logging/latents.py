@@ -92,7 +92,8 @@ class Latents:
         plain: dict[str, Observation] = {}
         for name, gathered in self._latents.items():
             gathered.last = None
-            ready = gathered.all()
+            pending, gathered.pending = gathered.pending, []
+            ready = gathered.usable(pending)
             if gathered.was_changed:
                 self._warn(
                     f"latent {name!r} was changed in place after it was observed; this batch is "
@@ -212,17 +213,20 @@ class Latents:
 
     def _absorb_together(self, ready: dict[str, Observation]) -> None:
         """The last batch of each plain latent: in one go, if all have one of the same size."""
-        if len(ready) > 1:
-            ready = {name: ready[name] for name in self._plain.parts if name in ready}
-        kinds = {(o.rows, o.gradient is None) for o in ready.values()}
-        together = len(kinds) == 1 and len(ready) == len(self._plain.parts)
-        groups = [ready] if together else [{name: o} for name, o in ready.items()]
-        for group in groups:
-            gradients = [o.gradient for o in group.values() if o.gradient is not None]
-            batch: dict[str, Any] = {name: o.posterior for name, o in group.items()}
+        batch: dict[str, Any] = {}
+        gradients, kinds = [], set()
+        for name in self._plain.parts:
+            if (observation := ready.get(name)) is not None:
+                self._latents[name].last = batch[name] = observation.posterior
+                kinds.add((observation.rows, observation.gradient is None))
+                if observation.gradient is not None:
+                    gradients.append(observation.gradient)
+        if len(kinds) == 1 and len(batch) == len(self._plain.parts):
             self._plain.update(batch, gradients)
+        else:
             for name, posterior in batch.items():
-                self._latents[name].last = posterior
+                gradient = ready[name].gradient
+                self._plain.update({name: posterior}, [] if gradient is None else [gradient])
         self._plain.end_step()
 
     def _warn(self, message: str) -> None:

@@ -21,6 +21,9 @@ class Observation:
         posterior: the batch, detached, in the prior's units.
         mask: True where a sample is real, or None.
         rows: samples that are read.
+        source: the tensor that was observed.
+        tensors: what the batch was made of.
+        versions: how often each had been changed in place.
         scale: the prior's standard deviation, or None.
         gradient: dL/d mean (of another family: of its parameter), None before backward and
             without one.
@@ -31,6 +34,7 @@ class Observation:
     mask: Tensor | None
     rows: int
     source: weakref.ref[Tensor]
+    tensors: tuple[Tensor, ...]
     versions: list[int]
     scale: Tensor | None = None
     gradient: Tensor | None = None
@@ -46,7 +50,10 @@ class Observation:
         size = source.shape[0]
         rows = size if rows is None or rows > size else rows
         handle, mask = posterior.first(rows), None if mask is None else mask[:rows]
-        observation = cls(handle, mask, rows, weakref.ref(source), _versions(handle.tensors))
+        tensors, versions = handle.tensors, []
+        for tensor in tensors:
+            versions.append(0 if tensor.is_inference() else tensor._version)
+        observation = cls(handle, mask, rows, weakref.ref(source), tensors, versions)
         if isinstance(posterior, Posterior):
             observation.part = posterior.part
             if posterior.prior is not None:
@@ -59,7 +66,10 @@ class Observation:
     @property
     def unchanged(self) -> bool:
         """Whether the batch was left alone since it was observed."""
-        return _versions(self.posterior.tensors) == self.versions
+        for tensor, version in zip(self.tensors, self.versions, strict=True):
+            if version != (0 if tensor.is_inference() else tensor._version):
+                return False
+        return True
 
     def keep_gradient(self, gradient: Tensor | None) -> None:
         """Tensor hook: dL/d mean arrives in backward; a second backward adds to it."""
@@ -75,7 +85,3 @@ class Observation:
         """Take the hook off: a mean that is a leaf outlives the step."""
         if self.hook is not None:
             self.hook.remove()
-
-
-def _versions(tensors: tuple[Tensor, ...]) -> list[int]:
-    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BYTES = 2**20
+MOST_BYTES = 2**20
 """What a pile may hold. Of larger batches the arithmetic matters, not the calls."""
 
 _NARROW = (torch.float32, torch.bfloat16, torch.float16)
@@ -70,7 +70,7 @@ class Pile:
 
     def _make_room(self, kind: tuple[int, int, int]) -> None:
         rows, width, _ = self._kind = kind
-        most = _BYTES // (4 * rows * width) if rows * width else 0
+        most = MOST_BYTES // (4 * rows * width) if rows * width else 0
         with torch.inference_mode(False):
             self._batches = torch.empty(most if most > 1 else 0, rows, width)
         self._slots = self._batches.unbind(0) if most > 1 else ()

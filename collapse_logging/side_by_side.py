@@ -103,8 +103,13 @@ class SideBySide:
         sides = [*[p.log_variance for p in posteriors], *[p.mean for p in posteriors], *gradients]
         rows = sides[0].shape[0]
         whole = closes and rows > 1 and len(batch) == len(self.parts)
-        if whole and not (self._new or self._pending) and self._puts(sides, rows):
-            return
+        if whole and not (self._new or self._pending):
+            width = len(sides) // len(self.parts) * self.table.shape[1]
+            if self._pile.put(sides, rows, width):
+                return
+            self.settle()
+            if self._pile.put(sides, rows, width):  # the first of the next pile
+                return
         self.settle()
         with torch.no_grad():
             for name in self._new.intersection(batch):
@@ -176,14 +181,6 @@ class SideBySide:
         self._pending = {name: pull.clone() for name, pull in state["pending"].items()}
         self._new, self._views = set(state.get("new", ())), {}
         self._pile.load(state["pile"])
-
-    def _puts(self, sides: list[Tensor], rows: int) -> bool:
-        """Put a batch on the pile, or the first of the next pile."""
-        width = len(sides) // len(self.parts) * self.table.shape[1]
-        if self._pile.put(sides, rows, width):
-            return True
-        self.settle()
-        return self._pile.put(sides, rows, width)
 
     def _add(
         self, names: Iterable[str], sums: BatchSums, many: int, rows: int, closes: bool = True

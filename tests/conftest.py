@@ -37,6 +37,12 @@ def cost_told(watching_costs_nothing, monkeypatch):
     monkeypatch.setattr("collapse_logging.budget.Budget.spent", watching_costs_nothing)
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """Batches are summed at once, as they are on an accelerator."""
+    monkeypatch.setattr("collapse_logging.pile.MOST_BYTES", 0)
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their module run in one process: it is set up once."""

@@ -46,8 +46,12 @@ def pass_steps(chosen, clock, steps, *, own, training, rows=128, frequency=50):
     ("own", "training", "rows", "frequency", "every"),
     [
         (0.01, 10.0, 128, 50, 1),
-        (0.1, 10.0, 128, 50, 2),
-        (0.12, 10.0, 128, 50, 3),
+        (0.1, 10.0, 128, 50, 3),
+        (0.1, 10.0, 128, 500, 3),
+        (0.1, 10.0, 128, 5000, 3),
+        (0.12, 10.0, 128, 50, 4),
+        (0.1, 100.0, 128, 50, 1),
+        (0.4, 10.0, 128, 50, 5),  # the check alone costs more
         (0.1, 1.0, 128, 50, 5),  # ten steps a window at least
         (0.1, 1.0, 128, 200, 20),
         (0.1, 1.0, 128, 19, 1),
@@ -56,7 +60,7 @@ def pass_steps(chosen, clock, steps, *, own, training, rows=128, frequency=50):
     ],
 )
 def test_the_least_that_stays_within_the_share(clock, own, training, rows, frequency, every):
-    """Every k-th step: own time over k is 0.5 % of the training's, unless a window gets too few."""
+    """Every k-th step: own time is 0.5 % of the training's, unless a window gets too few."""
     chosen = Budget()
     sizes = {"own": own, "training": training, "rows": rows, "frequency": frequency}
     pass_steps(chosen, clock, 24, **sizes)
@@ -70,6 +74,10 @@ def test_the_least_that_stays_within_the_share(clock, own, training, rows, frequ
         observed += [steps] if window.observes else []
     assert observed[-1] == frequency - 1  # the check's own step: single rows are read of it
     assert len(observed) == -(-frequency // every)
+    allowed = 0.005 * training * frequency / own - budget.CHECK
+    most = min(frequency // budget.FEWEST_STEPS, frequency * rows // budget.FEWEST_SAMPLES)
+    assert frequency / every <= max(allowed, frequency / max(most, 1))
+    assert every == 1 or frequency / (every - 1) > allowed  # the least k
 
 
 def test_a_choice_is_kept(clock):
@@ -77,13 +85,13 @@ def test_a_choice_is_kept(clock):
     chosen = Budget()
     pass_steps(chosen, clock, 30, own=0.1, training=10.0)
     pass_steps(chosen, clock, 100, own=9.0, training=10.0)
-    assert chosen.chosen == 2
+    assert chosen.chosen == 3
 
 
 @pytest.mark.parametrize(
     ("own", "rows", "frequency", "read"),
     [
-        (0.1, 1024, 50, None),  # every second step is enough
+        (0.1, 1024, 50, None),  # every third step is enough
         (1.0, 1024, 50, 64),
         (1.0, 65, 50, 64),
         (1.0, 64, 50, None),
@@ -240,4 +248,4 @@ def test_the_choice_is_part_of_the_state(clock):
     pass_steps(monitor._window.budget, clock, 30, own=0.1, training=10.0)
     resumed, _ = recorded(check_frequency=50)
     resumed.load_state_dict(monitor.state_dict())
-    assert resumed._window.budget.chosen == 2
+    assert resumed._window.budget.chosen == 3

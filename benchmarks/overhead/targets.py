@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collapse_logging.pile import MOST_BYTES
+
 from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share, step_seconds
 from .machine import line
 
@@ -53,10 +55,11 @@ def _waits(result: dict[str, Any]) -> tuple[str, None]:
 
 
 def _operators(result: dict[str, Any]) -> tuple[str, bool]:
-    counted = result["counts"]["operators"]
+    counted, piled = result["counts"]["operators"], result["counts"]["piled"]
     shown = "; ".join(
         f"{n} latent(s): {kept['kernels'] - 1:g} and one that keeps the loss "
-        f"({kept['operators']:g} with views and allocations)"
+        f"({kept['operators']:g} with views and allocations); on a CPU, where batches wait on a "
+        f"pile, {piled[n]['kernels'] - 1:g} and one ({piled[n]['operators']:g})"
         for n, kept in counted.items()
     )
     return shown, max(kept["kernels"] - 1 for kept in counted.values()) <= 12
@@ -101,7 +104,7 @@ def _times_cheaper(result: dict[str, Any]) -> tuple[str, bool]:
 
 def _bytes(result: dict[str, Any]) -> tuple[str, bool]:
     held = result["counts"]["bytes_a_unit"]
-    return f"{held:g} B", held <= 64
+    return f"{held:g} B; on a CPU a pile of at most {MOST_BYTES / 2**20:g} MiB", held <= 64
 
 
 def _growth(result: dict[str, Any]) -> tuple[str, bool | None]:
