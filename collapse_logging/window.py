@@ -153,14 +153,11 @@ class Window:
         """By latent its values of :data:`~.snapshot.EXTRAS` in pairs; uses up ``probed``."""
         self._packed += 1
         self._until_pairs -= self.steps
-        paired = self._until_pairs <= 0
-        if paired:
-            self._until_pairs = _PAIRS_EVERY
+        due, unknown = self._until_pairs <= 0, self._number(math.nan, 2)
         probed, self.probed = self.probed, {}
-        unknown = self._number(math.nan, 2)
         return {
             name: [
-                self._mutual_information(gathered, unknown) if paired else unknown,
+                self._mutual_information(gathered, unknown) if due else unknown,
                 probed.get(name, unknown),
             ]
             for name, gathered in self.latents
@@ -237,7 +234,7 @@ class Window:
         last = gathered.last
         if not isinstance(last, Posterior) or last.mean.shape[0] < 2:
             return unknown
-        device = last.mean.device
+        self._until_pairs, device = _PAIRS_EVERY, last.mean.device
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device)
         self._generator.manual_seed(self._packed)  # so that a resumed run draws the same

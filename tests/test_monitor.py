@@ -126,15 +126,32 @@ def test_padding_is_not_in_the_mutual_information():
     mean, log_variance = gaussian((6, 3))
     mask = torch.arange(6) < 4
     monitor, memory = recorded(check_frequency=2)
-    for _ in range(2):
-        for masked in (None, mask):
-            monitor.observe("z", mean.clone(), log_variance)
-            monitor.observe("masked", mean * 1e4, log_variance, mask=masked)
-            monitor.observe("padded", mean * 1e4, log_variance, mask=mask)
-            monitor.step()
-    for report in memory.reports:
-        given = [n for n, lat in report.latents.items() if "mutual_information" in lat.measures]
-        assert given == ["z"]
+    for masked in (None, mask):
+        monitor.observe("z", mean.clone(), log_variance)
+        monitor.observe("masked", mean * 1e4, log_variance, mask=masked)
+        monitor.observe("padded", mean * 1e4, log_variance, mask=mask)
+        monitor.step()
+    (report,) = memory.reports
+    given = [n for n, lat in report.latents.items() if "mutual_information" in lat.measures]
+    assert given == ["z"]
+
+
+@pytest.mark.parametrize(("frequency", "told"), [(100, [100, 400, 700]), (300, [300, 600, 900])])
+@pytest.mark.parametrize("resumes", [False, True])
+def test_mutual_information_is_read_every_250_steps(frequency, told, resumes):
+    """At the first check, and then at the first after so many steps, across a resume, too."""
+    monitor, memory = recorded(check_frequency=frequency, observe_every=frequency)
+    for step in range(900):
+        if resumes and step == 450:
+            resumed, later = recorded(check_frequency=frequency, observe_every=frequency)
+            resumed.load_state_dict(monitor.state_dict())
+            monitor = resumed
+        monitor.observe("z", *gaussian((40, 3)))
+        monitor.step()
+    reports = [*memory.reports, *(later.reports if resumes else [])]
+    assert [r.step for r in reports] == list(range(frequency, 901, frequency))
+    has = [r.step for r in reports if "mutual_information" in r.latents["z"].measures]
+    assert has == told
 
 
 def test_several_latents_and_distributions():
