@@ -63,11 +63,10 @@ def _grid(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.axhline(_TARGET, color=_FAINT, lw=0.8, ls="--")
     axes.annotate(
         "target 0.5 %",
-        (1, _TARGET),
-        (-2, 3),
+        (0, _TARGET),
+        (3, 3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
-        ha="right",
         color=_FAINT,
     )
     axes.set(
