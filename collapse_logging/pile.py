@@ -15,6 +15,9 @@ from torch import Tensor
 MOST_BYTES = 2**20
 """What a pile may hold. Of larger batches the arithmetic matters, not the calls."""
 
+MOST = 64
+"""Batches that a pile may hold; more would save nothing."""
+
 _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -27,12 +30,19 @@ class Pile:
 
     def __init__(self) -> None:
         self.count = 0
-        self._kind = (0, 0, 0)
+        self._kind = self._last = (0, 0, 0)
         self._batches = torch.empty(0, 0, 0)
         self._slots: tuple[Tensor, ...] = ()
 
+    @property
+    def full(self) -> bool:
+        """Whether those that wait must be taken before a further one can be put."""
+        return 0 < self.count == len(self._slots)
+
     def put(self, sides: list[Tensor], rows: int, width: int) -> bool:
         """Copy a batch; False if it cannot wait here: there is no room, or it is of another kind.
+
+        Room is made for a kind that comes twice in a row.
 
         Args:
             sides: ``[rows, units]`` each, without a graph.
@@ -42,10 +52,12 @@ class Pile:
         for side in sides:
             if side.dtype not in _NARROW or side.device.type != "cpu":
                 return False
-        if self._kind != (rows, width, len(sides)):
-            if self.count:
-                return False
-            self._make_room((rows, width, len(sides)))
+        kind, last = (rows, width, len(sides)), self._last
+        self._last = kind
+        if kind != self._kind and (self.count or kind != last):
+            return False
+        if kind != self._kind:
+            self._make_room(kind)
         if self.count == len(self._slots):
             return False
         torch.cat(sides, 1, out=self._slots[self.count])
@@ -59,18 +71,21 @@ class Pile:
 
     def state(self) -> dict[str, Any]:
         """Those that wait, as plain values."""
-        return {"kind": list(self._kind), "batches": self._batches[: self.count].clone()}
+        kinds = {"kind": list(self._kind), "last": list(self._last)}
+        return {**kinds, "batches": self._batches[: self.count].clone()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
         rows, width, sides = state["kind"]
         self._make_room((rows, width, sides))
+        rows, width, sides = state["last"]
+        self._last = rows, width, sides
         self.count = len(state["batches"])
         self._batches[: self.count] = state["batches"]
 
     def _make_room(self, kind: tuple[int, int, int]) -> None:
         rows, width, _ = self._kind = kind
-        most = MOST_BYTES // (4 * rows * width) if rows * width else 0
+        most = min(MOST, MOST_BYTES // max(4 * rows * width, 1))
         with torch.inference_mode(False):
             self._batches = torch.empty(most if most > 1 else 0, rows, width)
         self._slots = self._batches.unbind(0) if most > 1 else ()

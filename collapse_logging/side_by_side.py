@@ -104,11 +104,9 @@ class SideBySide:
         rows = sides[0].shape[0]
         whole = closes and rows > 1 and len(batch) == len(self.parts)
         if whole and not (self._new or self._pending):
-            width = len(sides) // len(self.parts) * self.table.shape[1]
-            if self._pile.put(sides, rows, width):
-                return
-            self.settle()
-            if self._pile.put(sides, rows, width):  # the first of the next pile
+            if self._pile.full:
+                self.settle()
+            if self._pile.put(sides, rows, len(sides) // len(self.parts) * self.table.shape[1]):
                 return
         self.settle()
         with torch.no_grad():
