@@ -275,7 +275,7 @@ def test_a_rank_that_dies_holds_nothing_up(tmp_path: Path) -> None:
     assert gone is None
     started, seconds = result
     assert started == ["all_reduce"]
-    assert seconds < 5
+    assert seconds < 20  # a collective would wait for half an hour
     assert len(told) == 1
     assert "another rank is gone" in told[0]
 
@@ -300,7 +300,7 @@ def test_an_exception_on_one_rank_starts_no_collective(tmp_path: Path) -> None:
     """Both close at once: what is left over is not checked."""
     for (started, seconds), _ in on_ranks(raising, 2, tmp_path):
         assert started == 0
-        assert seconds < 5
+        assert seconds < 20  # a collective would wait for half an hour
 
 
 def uneven(rank: int, across: bool) -> Any:
