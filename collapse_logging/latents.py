@@ -95,6 +95,7 @@ class Latents:
             pending, gathered.pending = gathered.pending, []
             ready = gathered.usable(pending)
             if gathered.was_changed:
+                gathered.was_changed = False
                 self._warn(
                     f"latent {name!r} was changed in place after it was observed; this batch is "
                     "left out. Observe it after the change, or observe a clone."

@@ -93,7 +93,7 @@ class Window:
         prior: PriorLike,
     ) -> None:
         """What the user says of a batch; in a step that is not observed nothing is looked at."""
-        if self.unobserved == 0:
+        if self.observes:
             with self.budget:
                 posterior = observed(name, given, log_variance, mask, prior)
                 self.latents.observe(name, posterior, mask)
@@ -114,7 +114,7 @@ class Window:
         self, loss: Tensor | float | None = None, beta: Tensor | float | None = None
     ) -> None:
         """Close an optimiser step; if it is observed, update all sums, note the loss and beta."""
-        observed, before = self.unobserved == 0, self.steps
+        observed, before = self.observes, self.steps
         self.steps += 1  # first: it counts even where we fail
         if not observed:
             return
@@ -234,7 +234,8 @@ class Window:
         last = gathered.last
         if not isinstance(last, Posterior) or last.mean.shape[0] < 2:
             return unknown
-        self._until_pairs, device = _PAIRS_EVERY, last.mean.device
+        self._until_pairs = _PAIRS_EVERY  # only now: a window of masked batches has none to read
+        device = last.mean.device
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device)
         self._generator.manual_seed(self._packed)  # so that a resumed run draws the same
