@@ -182,3 +182,30 @@ def test_a_failure_at_the_check_hurts_no_training(caplog):
     assert "ZeroDivisionError" in caplog.text
     assert [report.step for report in memory.reports] == [6]
     assert memory.reports[0].latents["z"].measures["samples"] == 24
+
+
+@pytest.mark.parametrize("made", ["inference", "bfloat16", "leaf", "autocast"])
+def test_whatever_a_batch_was_made_in_may_wait(made, monkeypatch):
+    """Inference tensors, narrow ones beside wide ones, and under autocast: as summed at once."""
+    found = []
+    for most in (pile.MOST_BYTES, 0):
+        monkeypatch.setattr(pile, "MOST_BYTES", most)
+        monitor, memory = recorded(check_frequency=6)
+        for seed in range(6):
+            with torch.inference_mode(made == "inference"):
+                mean, log_variance = (side.clone() for side in gaussian((8, 4), seed))
+            if made == "bfloat16":
+                log_variance = log_variance.bfloat16()
+            if made != "inference":
+                mean.requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16, enabled=made == "autocast"):
+                monitor.observe("z", mean, log_variance)
+                if made != "inference":
+                    (mean**2).sum().backward()
+                waits = monitor._window.latents._plain._pile.count
+                monitor.step()
+        assert waits == (3 if most else 0)
+        found.append(memory.reports[0].latents["z"].measures)
+    together, at_once = found
+    assert together == pytest.approx(at_once, rel=1e-4, abs=1e-5)
+    assert ("growth" in together) == (made != "inference")
