@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .plain import Part
+from .rows import PlainRow
 
 
 class View(NamedTuple):
@@ -34,6 +38,33 @@ class View(NamedTuple):
     ones: Tensor
     one: Tensor
 
+    @classmethod
+    def of(cls, table: Tensor, totals: Tensor, parts: Sequence[Part]) -> View:
+        """The columns of these latents.
+
+        Args:
+            table: see :attr:`.SideBySide.table`.
+            totals: their columns of :attr:`.SideBySide.totals`.
+            parts: latents that lie next to one another.
+        """
+        row, device, alone = PlainRow, table.device, len(parts) == 1
+        table = table[:, parts[0].start : parts[-1].end]
+        of_each = [
+            torch.full((part.end - part.start,), index, dtype=torch.int32, device=device)
+            for index, part in enumerate(parts)
+        ]
+        return cls(
+            table[: row.ZERO + 1, None, None],
+            table[row.LOW],
+            table[row.HIGH],
+            list(table[row.COUNT : row.STEPS].unbind(0)),
+            [*table[row.STEPS :].unbind(0), *totals.unbind(0)],
+            None if alone else torch.cat(of_each),
+            table.new_zeros(len(parts)),
+            table.new_ones(len(parts)),
+            table.new_ones(()),
+        )
+
 
 class BatchSums(NamedTuple):
     """Sums over the rows of each batch, ``[batches, units]``; of a single one, ``[units]``.
@@ -46,6 +77,7 @@ class BatchSums(NamedTuple):
         v: sum of v, clamped.
         expm1: sum of exp(v) - 1.
         clamped: how many v were clamped.
+        within: sum of (mu - mean mu)^2.
         pull: ``sum (mu - mean mu) dL/dmu``, that is -g; None without a gradient.
         read: 1, or NaN where something is not finite; see :meth:`gate`.
         stepped: the same of the pull.
@@ -57,6 +89,7 @@ class BatchSums(NamedTuple):
     v: Tensor
     expm1: Tensor
     clamped: Tensor
+    within: Tensor
     read: Tensor
     table: Tensor
     pull: Tensor | None = None
@@ -67,7 +100,7 @@ class BatchSums(NamedTuple):
         if self.pull is None:
             torch.addcmul(one, self.dd, self.expm1, value=0, out=self.read)
         else:  # both at once: of dd and expm1, of d dL/dmu and pull
-            torch.addcmul(one, self.table[2:4], self.table[5:8:2], value=0, out=self.table[8:])
+            torch.addcmul(one, self.table[2:4], self.table[5:9:3], value=0, out=self.table[9:])
         self.table.nan_to_num_(0.0, 0.0, 0.0)
 
 
@@ -92,19 +125,21 @@ def batch_sums(view: View, batches: Tensor) -> BatchSums:
     torch.clamp(raw, view.low, view.high, out=v)
     torch.expm1(v, out=expm1)
     torch.ne(v, raw, out=clamped)
-    table = fp32(10 if k > 1 else 6, many, units)
+    table = fp32(11 if k > 1 else 7, many, units)
     torch.sum(blocks[1:], 2, out=table[: 3 + 2 * k])
     if many == 1:
         table = table.view(-1, units)
+    # of d^2 and, in the same kernel, of d dL/dmu: less what the means of the batch explain
+    to = table[3 + 2 * k : 3 + 3 * k]
+    torch.addcmul(table[k : 2 * k], table[:1], table[:k], value=-1.0 / rows, out=to)
     if k == 1:
-        d, dd, v, expm1, clamped, read = table.unbind(0)
-        return BatchSums(d, dd, v, expm1, clamped, read, table)
-    d, gradient, dd, product, v, expm1, clamped, pull, read, stepped = table.unbind(0)
-    torch.addcmul(product, d, gradient, value=-1.0 / rows, out=pull)
+        d, dd, v, expm1, clamped, within, read = table.unbind(0)
+        return BatchSums(d, dd, v, expm1, clamped, within, read, table)
+    d, gradient, dd, product, v, expm1, clamped, within, pull, read, stepped = table.unbind(0)
     if rows == 1:  # a sample has no mean of its own: it is taken about the window's running mean
         count, _, sum_d = view.posterior[:3]
         pull.copy_(product - (sum_d + d) / (count + 1.0) * gradient)
-    return BatchSums(d, dd, v, expm1, clamped, read, table, pull, stepped)
+    return BatchSums(d, dd, v, expm1, clamped, within, read, table, pull, stepped)
 
 
 def add_sums(view: View, sums: BatchSums, rows: int, closes: bool = True) -> None:
@@ -118,9 +153,9 @@ def add_sums(view: View, sums: BatchSums, rows: int, closes: bool = True) -> Non
     """
     sums.gate(view.one)
     d, read = sums.d, sums.read
-    target, scale = [*view.posterior], [float(rows), *[1.0] * 5, 1.0 / rows]
-    first = [read, sums.v, d, sums.expm1, sums.dd, sums.clamped, d]
-    second = [*[read] * 6, d]
+    target, scale = [*view.posterior], [float(rows), *[1.0] * 6]
+    first = [read, sums.v, d, sums.expm1, sums.dd, sums.clamped, sums.within]
+    second = [read] * 7
     if sums.pull is not None and sums.stepped is not None and closes:
         more, by = growth(view, sums.pull, sums.stepped)
         target, first, second = [*target, *view.growth], [*first, *more], [*second, *by]

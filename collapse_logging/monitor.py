@@ -30,7 +30,7 @@ from .verdict import Judge
 from .window import Window
 from .writers import Writer, complete
 
-_STATE_VERSION = 4
+_STATE_VERSION = 5
 _log = logging.getLogger("collapse_logging")
 
 

@@ -65,7 +65,7 @@ def fill_sums(sums: Numbers, table: Numbers, parts: Sequence[Part]) -> None:
     to, of = Row, PlainRow
     for row in ("COUNT", "SHIFT", "LV_SHIFT", "D", "DD", "EXPM1", "LV", "CLAMPED"):
         sums[getattr(to, row)] = table[getattr(of, row)]
-    sums[to.WITHIN] = (table[of.DD] - table[of.BETWEEN]).clip(min=0.0)
+    sums[to.WITHIN] = table[of.WITHIN].clip(min=0.0)
     for part in parts:
         units = slice(part.start, part.end)
         sums[to.FREEDOM, units] = (table[of.COUNT, units] - part.batches).clip(min=0.0)

@@ -22,13 +22,12 @@ class PlainRow:
     """Rows of :attr:`SideBySide.table`.
 
     The first three are subtracted from ln sigma^2, mu and dL/dmu; ``LOW`` and ``HIGH`` are the
-    limits of the first less its shift; ``BETWEEN`` sums (batch's sum of d)^2 / batch, so that
-    ``DD - BETWEEN`` are the squares within batches; what follows ``HIGH`` starts at 0. The
-    pull is -g.
+    limits of the first less its shift; ``WITHIN`` sums the squares about each batch's own mean;
+    what follows ``HIGH`` starts at 0. The pull is -g.
     """
 
     LV_SHIFT, SHIFT, ZERO, LOW, HIGH = range(5)
-    COUNT, LV, D, EXPM1, DD, CLAMPED, BETWEEN, STEPS, PULL, PULL_SQUARED = range(5, 15)
+    COUNT, LV, D, EXPM1, DD, CLAMPED, WITHIN, STEPS, PULL, PULL_SQUARED = range(5, 15)
     ALL = 15
 
 

@@ -1,10 +1,10 @@
-"""Sums of all plain latents side by side in one tensor: twelve kernels a step, however many.
+"""Sums of all plain latents side by side in one tensor: as many kernels for many as for one.
 
-On a GPU a step costs launches, not bytes, and on a CPU dispatches: so latents of the form
-``[batch, units]`` lie next to one another and the same few kernels read their batches; on a CPU
-those of many steps, see :class:`~.pile.Pile`. What cannot be read leaves its unit out for the
-whole batch, which is asked per unit and not per element. Masked latents and those with positions
-have :class:`~.statistics.Statistics` instead.
+Latents of the form ``[batch, units]`` lie next to one another and the same few kernels read their
+batches: on an NVIDIA GPU two of our own (:mod:`~.fused`); on a CPU those of many steps at once
+(:class:`~.pile.Pile`); else, or where these cannot, those of :mod:`~.batch_sums`. What cannot be
+read leaves its unit out for the whole batch, which is asked per unit and not per element. Masked
+latents and those with positions have :class:`~.statistics.Statistics` instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .batch_sums import BatchSums, View, add_sums, batch_sums, growth
+from .fused import add_fused
 from .pile import Pile
 from .plain import Part, plain_statistics
 from .posterior import Posterior
@@ -46,6 +47,11 @@ class SideBySide:
     def device(self) -> torch.device:
         """Where the sums live."""
         return self.table.device
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """0, and of each latent the column behind its last."""
+        return (0, *[part.end for part in self.parts.values()])
 
     def add(self, name: str, units: int, device: torch.device) -> None:
         """Make room for a latent behind the others."""
@@ -103,11 +109,8 @@ class SideBySide:
         sides = [*[p.log_variance for p in posteriors], *[p.mean for p in posteriors], *gradients]
         rows = sides[0].shape[0]
         whole = closes and rows > 1 and len(batch) == len(self.parts)
-        if whole and not (self._new or self._pending):
-            if self._pile.full:
-                self.settle()
-            if self._pile.put(sides, rows, len(sides) // len(self.parts) * self.table.shape[1]):
-                return
+        if whole and not (self._new or self._pending) and self._put(sides, rows):
+            return
         self.settle()
         with torch.no_grad():
             for name in self._new.intersection(batch):
@@ -118,6 +121,17 @@ class SideBySide:
             elif sums.pull is not None and self._pending:
                 self._add_pending(batch, sums.pull)
             self._add(tuple(batch), sums, 1, rows, closes)
+
+    def _put(self, sides: list[Tensor], rows: int) -> bool:
+        """Whether a batch of all latents is put away, or added by kernels of our own."""
+        if self._pile.full:
+            self.settle()
+        if self._pile.put(sides, rows, len(sides) // len(self.parts) * self.table.shape[1]):
+            return True
+        if self._pile.count or not add_fused(self.table, self.totals, self.ends, sides):
+            return False
+        self._count(self.parts, 1, rows)
+        return True
 
     def settle(self) -> None:
         """Sum what waits in the pile; whoever reads the sums calls it first."""
@@ -185,6 +199,9 @@ class SideBySide:
     ) -> None:
         """Add so many batches of so many rows to these latents' sums."""
         add_sums(self._view(tuple(names)), sums, rows, closes)
+        self._count(names, many, rows)
+
+    def _count(self, names: Iterable[str], many: int, rows: int) -> None:
         for name in names:
             part = self.parts[name]
             counts = {"rows": part.rows + many * rows, "batches": part.batches + many}
@@ -204,25 +221,9 @@ class SideBySide:
 
     def _view(self, names: tuple[str, ...]) -> View:
         if names not in self._views:
-            row, parts = PlainRow, [self.parts[name] for name in names]
-            table = self.table[:, parts[0].start : parts[-1].end]
             at = list(self.parts).index(names[0])
             totals = self.totals[:, at : at + len(names)]
-            zeros = table.new_zeros(len(names))
-            units = torch.tensor([part.end - part.start for part in parts])
-            latent_of = torch.arange(len(names), dtype=torch.int32).repeat_interleave(units)
-            alone = len(names) == 1
-            self._views[names] = View(
-                table[: row.ZERO + 1, None, None],
-                table[row.LOW],
-                table[row.HIGH],
-                list(table[row.COUNT : row.STEPS].unbind(0)),
-                [*table[row.STEPS :].unbind(0), *totals.unbind(0)],
-                None if alone else latent_of.to(self.device),
-                zeros,
-                zeros + 1.0,
-                table.new_ones(()),
-            )
+            self._views[names] = View.of(self.table, totals, [self.parts[n] for n in names])
         return self._views[names]
 
     def _wait(self, names: Iterable[str], pull: Tensor) -> None:

@@ -1,9 +1,13 @@
-"""For all tests: wandb never goes online, whoever starts it first; texts are in English."""
+"""For all tests: wandb never goes online, whoever starts it first; texts are in English.
+
+Without a GPU Triton interprets our kernels; it must be told before it is imported.
+"""
 
 import os
 import tempfile
 
 import pytest
+import torch
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
@@ -11,6 +15,8 @@ os.environ["LC_ALL"] = "C.UTF-8"
 # trackio reads it once, when it is first imported, by whichever test
 os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
 os.environ["HF_HUB_OFFLINE"] = "1"
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture

@@ -17,7 +17,18 @@ FLOORS = (
     | {"family", "families", "forms", "evidence", "moments", "listed", "gaussians"}
     | {"schedule", "alert_parts", "given", "attribute", "termination"},
     {"statistics", "cells", "measures", "pairs", "snapshot", "losses", "observation"}
-    | {"shifts", "plain", "pile", "batch_sums", "side_by_side", "gathered", "latents", "sums"}
+    | {
+        "shifts",
+        "plain",
+        "pile",
+        "batch_sums",
+        "fused",
+        "kernels",
+        "side_by_side",
+        "gathered",
+        "latents",
+        "sums",
+    }
     | {"taken"}
     | {"family_statistics", "family_measures", "own_measures"},
     {"rules", "limits", "levels", "alerts", "writers"},
@@ -48,6 +59,7 @@ TRACKERS = {
 }
 
 OTHERS_ALLOWED = {
+    "kernels": {"triton"},
     "writers.tensorboard": {"tensorboard"},
     "writers.board": {"tensorboard"},
     "writers.dashboard": {"tensorboard"},
@@ -80,6 +92,7 @@ OTHERS_ALLOWED = {
 
 AT_THE_TOP = {
     "huggingface",
+    "kernels",
     "training.digits",
     "training.patients",
     "training.run",

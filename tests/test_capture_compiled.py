@@ -18,6 +18,7 @@ from .test_capture import CheckpointedVAE, ListVAE
 pytestmark = [
     # torch.compile itself, where a graph breaks
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),
     pytest.mark.usefixtures("windows_alone"),
 ]
 

@@ -192,9 +192,9 @@ def kernels_of_a_step(latents, gradient):
 
 @pytest.mark.parametrize("gradient", [False, True])
 @pytest.mark.parametrize("latents", [1, 3, 8])
-def test_twelve_kernels_a_step(latents, gradient, at_once):
+def test_at_most_twelve_kernels_a_step(latents, gradient, at_once):
     """However many latents there are, with growth; and one copies the loss."""
-    assert len(kernels_of_a_step(latents, gradient)) == (12 if gradient else 10)
+    assert len(kernels_of_a_step(latents, gradient)) == (12 if gradient else 11)
 
 
 @pytest.mark.parametrize("gradient", [False, True])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.overhead import gpu, gpu_parts, grid
+from benchmarks.overhead import gpu, gpu_parts, gpu_table, grid, tables
+from benchmarks.overhead.machine import machine
 from benchmarks.overhead.training import Size
 
 TINY = Size(batch=8, units=3, latents=2, hidden=8)
@@ -17,7 +18,7 @@ EAGER = {"backend": "eager"}
 def test_without_a_gpu_nothing_is_measured(tmp_path):
     """It says what it needs, ends with 0 and leaves no table."""
     root = Path(gpu.__file__).parents[2]
-    before = sorted(gpu.RESULTS.iterdir())
+    before = sorted(tables.RESULTS.iterdir())
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.overhead.gpu"],
         capture_output=True,
@@ -29,7 +30,7 @@ def test_without_a_gpu_nothing_is_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "needs an NVIDIA GPU" in done.stdout
     assert "nothing was measured" in done.stdout
-    assert sorted(gpu.RESULTS.iterdir()) == before
+    assert sorted(tables.RESULTS.iterdir()) == before
 
 
 def test_a_graph_that_is_run_again_is_counted_exactly():
@@ -57,9 +58,11 @@ def test_bytes_do_not_grow():
     assert before >= after > 0
 
 
-def test_every_part_is_in_the_table(monkeypatch):
-    """The whole script with toys gives a line for each letter, and a row for each size."""
+@pytest.fixture
+def toys(monkeypatch):
+    """The whole script at toy sizes, on the CPU."""
     monkeypatch.setattr(gpu, "HIDDEN", 8)
+    monkeypatch.setattr(gpu, "NARROW", 8)
     for name in ("SMALL", "MIDDLE", "LARGE"):
         monkeypatch.setattr(gpu, name, (8, 3))
     for name in ("COMPILED", "REPLAYED"):
@@ -68,18 +71,62 @@ def test_every_part_is_in_the_table(monkeypatch):
     for name, value in few.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(grid, "WARM_UP", 10)
-    text = gpu.markdown(gpu.measure("cpu", tell=lambda what: None))
+
+
+def measured(*parts):
+    """The parts' figures as they are kept."""
+    found = gpu.measure("cpu", parts or list(gpu.PARTS), tell=lambda what: None)
+    about = dict.fromkeys(found, {**machine(), "device": "a toy"})
+    return {f"gpu_{name}": value for name, value in found.items()} | {
+        "machines": {f"gpu_{name}": value for name, value in about.items()}
+    }
+
+
+def test_every_part_is_in_the_table(toys):
+    """The whole script with toys gives a line for each letter, and a row for each size."""
+    text = gpu_table.document(measured())
     for letter in "abcdefgh":
         assert f"({letter})" in text
-    assert text.count("| compiled |") == 1
-    assert text.count("| eager |") == 3
+    assert text.count("| compiled |") == 2
+    assert text.count("| eager |") == 6
+
+
+def test_a_part_that_fails_leaves_the_others(toys, monkeypatch, capsys):
+    """It is told with its traceback, and the table has the rest."""
+
+    def fails(device):
+        raise RuntimeError("no such thing as a free launch")
+
+    monkeypatch.setitem(gpu.PARTS, "waits", fails)
+    text = gpu_table.document(measured("waits", "lag"))
+    assert "(f)" in text
+    assert "(a)" not in text
+    assert "no such thing as a free launch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("watched", "met"), [(10.04, True), (10.06, False)])
+def test_the_target_is_of_long_steps(watched, met):
+    """1.005 holds from ten milliseconds on: a shorter step's ratio does not matter."""
+    rows = [row(without=10.0, watched=watched), row(without=9.0, watched=20.0)]
+    shown, found = gpu_table.overhead(rows)
+    assert found is met
+    assert shown.startswith(f"eager {watched / 10:.4f}")
+    assert "compiled" not in shown
+
+
+def row(without, watched):
+    """A row of (c) with so many milliseconds a step."""
+    times = {"without": without, "ours": watched}
+    seconds = {name: [[2 * grid.BLOCK * 1e-3 * ms] * 4] * 3 for name, ms in times.items()}
+    return {"compiled": False, "figures": seconds}
 
 
 def test_what_is_profiled_is_counted():
     """The profiler sees the model's operators, as often as they run."""
     training = gpu_parts.prepared(TINY, "cpu")
     seen = gpu_parts.profiled(training, gpu_parts.Nobody(), 3, "cpu")
-    assert seen["aten::binary_cross_entropy_with_logits"] == 3
+    names = [event.name() for event in seen]
+    assert names.count("aten::binary_cross_entropy_with_logits") == 3
 
 
 def test_a_compiled_training_takes_the_same_steps():

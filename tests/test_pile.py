@@ -209,3 +209,22 @@ def test_whatever_a_batch_was_made_in_may_wait(made, monkeypatch):
     together, at_once = found
     assert together == pytest.approx(at_once, rel=1e-4, abs=1e-5)
     assert ("growth" in together) == (made != "inference")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_batch_that_cannot_be_read_leaves_the_squares_alone():
+    """Its mean is not taken off the squares of the others."""
+    found = []
+    for spoilt in (False, True):
+        sums = SideBySide()
+        sums.add("z", 3, torch.device("cpu"))
+        for step in range(3):
+            mean, log_variance = gaussian((8, 3), step)
+            if step == 2:
+                if not spoilt:
+                    continue
+                mean, log_variance = mean + 100.0, log_variance + np.inf - np.inf
+            sums.update({"z": Posterior(mean, log_variance)})
+        found.append(sums.table[PlainRow.WITHIN].clone())
+    assert torch.equal(*found)
+    assert (found[0] > 1.0).all()

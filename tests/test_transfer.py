@@ -129,6 +129,7 @@ def test_cuda_transfer():
 
 
 @NO_CUDA
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_cuda_never_waits():
     """Fifty steps on CUDA with checks raise nothing where every synchronisation is an error."""
     monitor, memory = recorded(check_frequency=5)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.overhead.gpu``: everything that needs a GPU, under ten minutes.
+"""``python -m benchmarks.overhead.gpu [part ...]``: everything that needs a GPU, in ten minutes.
 
 Without an NVIDIA GPU it says so, measures nothing and ends well.
 """
@@ -6,20 +6,20 @@ Without an NVIDIA GPU it says so, measures nothing and ends well.
 from __future__ import annotations
 
 import sys
+import time
+import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from . import gpu_parts as parts
-from .blocks import paired_ratio
-from .figures import WALL, own_share
-from .machine import line, machine
-from .tables import RESULTS, ratio, share
+from . import tables
+from .machine import machine
 from .training import Size
 
-HIDDEN = 6144
+HIDDEN, NARROW = 6144, 64
+"""Width of the layers between: a step of ten milliseconds or more, and one for counting only."""
 SMALL, MIDDLE, LARGE = (256, 64), (1024, 128), (1024, 1024)
 LATENTS = (1, 8)
 COMPILED: dict[str, Any] = {}
@@ -28,115 +28,95 @@ REPLAYED: dict[str, Any] = {"mode": "reduce-overhead"}
 PROFILED, ROUNDS, STEPS = 200, 10, 2000
 """Steps of (a), rounds of (c) and (d), steps of (h)."""
 
+Part = Callable[[str], Any]
 
-def main() -> int:
-    """Measure all parts and write ``results/gpu.md``, if there is a GPU."""
+
+def main(chosen: Sequence[str]) -> int:
+    """Measure all parts, or those that are named, and write ``results/gpu.md``."""
     if not torch.cuda.is_available():
         print("This needs an NVIDIA GPU and there is none here: nothing was measured.")
         return 0
-    print("written:", write(measure("cuda"), RESULTS / "gpu.md"))
-    return 0
+    about = {**machine(), "device": torch.cuda.get_device_name()}
+    found = measure("cuda", chosen or list(PARTS))
+    print("written:", *tables.write({f"gpu_{name}": value for name, value in found.items()}, about))
+    return int(len(found) < len(chosen or PARTS))
 
 
-def measure(device: str, tell: Callable[[str], None] = print) -> dict[str, Any]:
-    """All lettered parts."""
-    middle = Size(*MIDDLE, latents=8, hidden=HIDDEN)
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-    found: dict[str, Any] = {"machine": machine(), "device": name}
-    tell("(a) waits")
-    found["waits"] = parts.waits(middle, device, PROFILED)
-    tell("(b) launches")
-    found["launches"] = {
-        name: {latents: parts.launches(_size(MIDDLE, latents), device, how) for latents in LATENTS}
-        for name, how in (("eager", None), ("compiled", COMPILED))
-    }
-    found["paired"] = paired(device, tell)
-    tell("(e) reduce-overhead")
-    found["replays"] = parts.replays(_size(SMALL, 1), device, REPLAYED)
-    tell("(f) lag")
-    found["lag"] = parts.lags(middle, device)
-    tell("(g) bf16")
-    found["bf16"] = parts.bf16_errors(device)
-    tell("(h) bytes")
-    found["bytes"] = parts.bytes_held(_size(SMALL, 8), device, STEPS)
+def measure(
+    device: str, chosen: Sequence[str], tell: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """The parts' figures by their names; one that fails is told and missing."""
+    found = {}
+    for name in chosen:
+        start = time.perf_counter()
+        try:
+            found[name] = PARTS[name](device)
+        except Exception:  # the other parts' figures are worth the same
+            traceback.print_exc()
+        tell(f"{name}: {time.perf_counter() - start:.0f} s")
     return found
 
 
-def paired(device: str, tell: Callable[[str], None]) -> list[dict[str, Any]]:
-    """(c) and (d): three sizes eager, the middle one compiled, each with one latent and eight."""
-    rows = []
-    for latents in LATENTS:
-        for shape, how in ((SMALL, None), (MIDDLE, None), (LARGE, None), (MIDDLE, COMPILED)):
-            size = _size(shape, latents)
-            tell(f"(c, d) batch {size.batch}, {latents} latents of {size.units} units")
-            figures = parts.in_turns_on(size, device, how, ROUNDS)
-            about = {"batch": size.batch, "units": size.units, "latents": latents}
-            rows.append({**about, "compiled": how is not None, "figures": figures})
-    return rows
+def waits(device: str) -> dict[str, int]:
+    """(a)."""
+    size = Size(*MIDDLE, latents=8, hidden=NARROW)
+    return {"steps": PROFILED, "waits": parts.waits(size, device, PROFILED)}
 
 
-def _size(shape: Sequence[int], latents: int) -> Size:
-    batch, units = shape
-    return Size(batch, units, latents, HIDDEN)
-
-
-def write(found: dict[str, Any], path: Path) -> Path:
-    """The table."""
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(markdown(found))
-    return path
-
-
-def markdown(found: dict[str, Any]) -> str:
-    """All parts, for people."""
-    lines = [
-        "# Overhead on a GPU",
-        "",
-        f"{found['device']}. {line(found['machine'])} Every step is observed, all rows.",
-        "",
-        "| part | measured |",
-        "|---|---|",
-        f"| (a) waits that watching adds to {PROFILED} steps, by the profiler | {found['waits']} |",
+def launches(device: str) -> list[dict[str, Any]]:
+    """(b) of three sizes eager and the middle one compiled."""
+    return [
+        {**about(size, how), **parts.launches(size, device, how)} for size, how in sizes(NARROW)
     ]
-    for name, counted in found["launches"].items():
-        for latents, (without, watched) in counted.items():
-            lines.append(
-                f"| (b) launches a step, {name}, {latents} latent(s) "
-                f"| {watched:.1f} with, {without:.1f} without |"
-            )
-    expected, counted, error = found["replays"]
-    before, after = found["bytes"]
-    lines += [
-        f"| (e) samples after 100 replays of a CUDA graph | {counted:.0f} of {expected:.0f}; "
-        f"worst relative error of a unit's variances {error:.1e} |",
-        f"| (f) steps from a check to its report | {_listed(found['lag'])} |",
-        *(f"| (g) bf16 against float64, {n} | {e:.1e} |" for n, e in found["bf16"].items()),
-        f"| (h) bytes before and after {STEPS:,} steps | {before:,} and {after:,} |",
-        "",
-        "(c), (d): in turns, as in the grid. *Item* is one `.item()` a step, for comparison.",
-        "",
-        "| batch | units | latents | | step, ms | own, % of the step | time with / without "
-        "| item | control |",
-        "|---" * 9 + "|",
-        *(_row(row) for row in found["paired"]),
+
+
+def paired(device: str) -> list[dict[str, Any]]:
+    """(c) and (d) of the same."""
+    return [
+        {**about(size, how), "figures": parts.in_turns_on(size, device, how, ROUNDS)}
+        for size, how in sizes(HIDDEN)
     ]
-    return "\n".join(lines) + "\n"
 
 
-def _row(row: dict[str, Any]) -> str:
-    seconds = {name: parts.walls(values) for name, values in row["figures"].items()}
-    without = seconds["without"]
-    step = 1e3 * float(without.mean()) / (2 * parts.BLOCK)
-    cells = [str(row[key]) for key in ("batch", "units", "latents")]
-    cells += ["compiled" if row["compiled"] else "eager", f"{step:.1f}"]
-    cells += [share(own_share(row["figures"]["ours"], row["figures"]["control"], WALL))]
-    cells += [ratio(paired_ratio(seconds[n], without)) for n in ("ours", "item", "control")]
-    return "| " + " | ".join(cells) + " |"
+def replays(device: str) -> dict[str, float]:
+    """(e)."""
+    expected, counted, error = parts.replays(Size(*SMALL, 1, NARROW), device, REPLAYED)
+    return {"expected": expected, "counted": counted, "error": error}
 
 
-def _listed(values: Sequence[int]) -> str:
-    return f"{min(values)} to {max(values)}, {len(values)} checks"
+def lag(device: str) -> list[int]:
+    """(f)."""
+    return parts.lags(Size(*MIDDLE, 8, HIDDEN), device)
+
+
+def held(device: str) -> dict[str, int]:
+    """(h)."""
+    before, after = parts.bytes_held(Size(*SMALL, 8, NARROW), device, STEPS)
+    return {"steps": STEPS, "before": before, "after": after}
+
+
+def sizes(hidden: int) -> list[tuple[Size, parts.Compile]]:
+    """Three eager and the middle one compiled, each with one latent and with eight."""
+    shapes = ((SMALL, None), (MIDDLE, None), (LARGE, None), (MIDDLE, COMPILED))
+    return [(Size(*shape, n, hidden), how) for n in LATENTS for shape, how in shapes]
+
+
+def about(size: Size, how: parts.Compile) -> dict[str, Any]:
+    """What a row is of."""
+    kind = {"batch": size.batch, "units": size.units, "latents": size.latents}
+    return {**kind, "compiled": how is not None}
+
+
+PARTS: dict[str, Part] = {
+    "waits": waits,
+    "launches": launches,
+    "paired": paired,
+    "replays": replays,
+    "lag": lag,
+    "bf16": parts.bf16_errors,
+    "bytes": held,
+}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from collapse_logging import CollapseMonitor
@@ -85,17 +85,18 @@ class Item(Watcher):
         """Nothing."""
 
 
-def profiled(training: Training, watcher: Watcher, steps: int, device: str) -> dict[str, int]:
-    """How often each operator and each call of the driver ran, by name."""
+def profiled(training: Training, watcher: Watcher, steps: int, device: str) -> list[Any]:
+    """Each operator, each call of the driver and each kernel of so many steps."""
     kinds = [ProfilerActivity.CPU]
     kinds += [ProfilerActivity.CUDA] if device.startswith("cuda") else []
     with profile(activities=kinds) as found:
         for _ in range(steps):
             training.step(watcher, Stopwatch())
+        training.wait()
     # key_averages builds a tree of all events first: minutes for what is only counted here
     assert found.profiler is not None
     assert found.profiler.kineto_results is not None
-    return Counter(event.name() for event in found.profiler.kineto_results.events())
+    return list(found.profiler.kineto_results.events())
 
 
 def waits(size: Size, device: str, steps: int) -> int:
@@ -108,22 +109,29 @@ def waits(size: Size, device: str, steps: int) -> int:
     for watcher in (Nobody(), Strict(ours(), device)):
         training = prepared(size, device)
         training.block(watcher, 2 * BLOCK)
-        seen = profiled(training, watcher, steps, device)
-        counted.append(sum(n for name, n in seen.items() if "Synchronize" in name))
+        events = profiled(training, watcher, steps, device)
+        counted.append(sum("Synchronize" in event.name() for event in events))
     return counted[1] - counted[0]
 
 
 def launches(
     size: Size, device: str, how: Compile = None, steps: int = BLOCK
-) -> tuple[float, float]:
-    """(b) Kernels and graphs launched a step, without and with the monitor; no check in it."""
-    counted = []
+) -> dict[str, tuple[float, float]]:
+    """(b) Without and with the monitor, a step that is no check.
+
+    Returns:
+        ``launches``: kernels and graphs; ``seconds``: what the kernels took on the device.
+    """
+    counted, seconds = [], []
     for watcher in (Nobody(), ours(check_frequency=100 * steps)):
         training = prepared(size, device, how)
         training.block(watcher, 2)
-        seen = profiled(training, watcher, steps, device)
-        counted.append(sum(n for name, n in seen.items() if "Launch" in name) / steps)
-    return counted[0], counted[1]
+        events = profiled(training, watcher, steps, device)
+        counted.append(sum("Launch" in event.name() for event in events) / steps)
+        kernels = [e for e in events if e.device_type() == DeviceType.CUDA]
+        took = sum(event.duration_ns() for event in kernels if not event.is_user_annotation())
+        seconds.append(1e-9 * took / steps)
+    return {"launches": (counted[0], counted[1]), "seconds": (seconds[0], seconds[1])}
 
 
 def in_turns_on(size: Size, device: str, how: Compile, rounds: int) -> dict[str, list[list[float]]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import gpu_table
 from .blocks import Interval, mean_difference, paired_ratio
 from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share, step_seconds
 from .grid import CONTROL, WITHOUT
@@ -52,6 +53,8 @@ def documents(result: dict[str, Any]) -> dict[str, str]:
         found["targets"] = targets(result)
     if "soak" in result:
         found["soak"] = soak(result)
+    if any(name.startswith(gpu_table.PREFIX) for name in result):
+        found["gpu"] = gpu_table.document(result)
     return found
 
 

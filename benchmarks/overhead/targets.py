@@ -11,6 +11,7 @@ import numpy as np
 from collapse_logging.pile import MOST_BYTES
 
 from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share, step_seconds
+from .gpu_table import overhead
 from .machine import line
 
 _STEPS = (0.0, 0.01, 0.04, 0.1, 10.0)
@@ -45,13 +46,21 @@ def targets(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _on_gpu(result: dict[str, Any]) -> tuple[str, None]:
-    return _NO_GPU, None
+def _on_gpu(result: dict[str, Any]) -> tuple[str, bool | None]:
+    if "gpu_paired" not in result:
+        return _NO_GPU, None
+    shown, met = overhead(result["gpu_paired"])
+    return f"{result['machines']['gpu_paired']['device']}: {shown}", met
 
 
-def _waits(result: dict[str, Any]) -> tuple[str, None]:
-    waits = [kept["waits"] for kept in result["counts"]["operators"].values()]
-    return f"on the CPU {max(waits):.0f} operators a step read a value; on a GPU {_NO_GPU}", None
+def _waits(result: dict[str, Any]) -> tuple[str, bool | None]:
+    most = max(kept["waits"] for kept in result["counts"]["operators"].values())
+    shown = f"on the CPU {most:.0f} operators a step read a value; on a GPU "
+    if "gpu_waits" not in result:
+        return shown + _NO_GPU, None
+    found = result["gpu_waits"]
+    shown += f"{found['waits']} waits in {found['steps']} steps with their checks"
+    return shown, most + found["waits"] == 0
 
 
 def _operators(result: dict[str, Any]) -> tuple[str, bool]:

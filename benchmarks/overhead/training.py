@@ -100,15 +100,16 @@ class Training:
 
     def block(self, watcher: Watcher, steps: int) -> Block:
         """So many steps under one watcher."""
-        self._wait()
+        self.wait()
         spent = Stopwatch()
         wall, processor = time.perf_counter(), time.process_time()
         for _ in range(steps):
             self.step(watcher, spent)
-        self._wait()
+        self.wait()
         whole = time.perf_counter() - wall, time.process_time() - processor
         return Block(*whole, spent.wall, spent.processor)
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until the device has done all."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

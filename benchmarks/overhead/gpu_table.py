@@ -1,0 +1,161 @@
+"""What was measured on a GPU, for people, and whether it meets the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .blocks import Interval, paired_ratio
+from .figures import WALL, own_share
+from .grid import BLOCK
+from .machine import line
+
+PREFIX = "gpu_"
+LEAST = 0.01
+"""Seconds of a step from which on the targets hold."""
+MOST = {False: 1.005, True: 1.002}
+"""Of the paired ratio, by whether the model is compiled."""
+
+Row = dict[str, Any]
+
+
+def document(result: dict[str, Any]) -> str:
+    """All parts that are there."""
+    found = {name: value for name, value in result.items() if name.startswith(PREFIX)}
+    about = result["machines"][next(iter(found))]
+    lines = [
+        "# Overhead on a GPU",
+        "",
+        f"{about['device']}. {line(about)} Every step is observed, all rows.",
+        "",
+        "| part | measured |",
+        "|---|---|",
+        *(text for name, value in found.items() if name in LINES for text in LINES[name](value)),
+    ]
+    if "gpu_launches" in found:
+        lines += _launches(found["gpu_launches"])
+    if "gpu_paired" in found:
+        lines += _paired(found["gpu_paired"])
+    return "\n".join(lines) + "\n"
+
+
+def _waits(found: Row) -> list[str]:
+    return [
+        f"| (a) waits that watching adds to {found['steps']} steps, checks among them, by the "
+        f"profiler; our calls run where CUDA raises at any wait | {found['waits']} |"
+    ]
+
+
+def _replays(found: Row) -> list[str]:
+    return [
+        f"| (e) samples after 100 replays of a CUDA graph | {found['counted']:.0f} of "
+        f"{found['expected']:.0f}; worst relative error of a unit's numbers {found['error']:.1e} |"
+    ]
+
+
+def _lag(found: Sequence[int]) -> list[str]:
+    shown = f"{min(found)} to {max(found)}, {len(found)} checks"
+    return [f"| (f) steps from a check to its report | {shown} |"]
+
+
+def _bf16(found: dict[str, float]) -> list[str]:
+    return [
+        f"| (g) bf16 against float64, worst relative error of a unit: {name} | {error:.1e} |"
+        for name, error in found.items()
+    ]
+
+
+def _bytes(found: Row) -> list[str]:
+    return [
+        f"| (h) bytes before and after {found['steps']:,} steps | {found['before']:,} and "
+        f"{found['after']:,} |"
+    ]
+
+
+LINES = {
+    "gpu_waits": _waits,
+    "gpu_replays": _replays,
+    "gpu_lag": _lag,
+    "gpu_bf16": _bf16,
+    "gpu_bytes": _bytes,
+}
+
+
+def _launches(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "",
+        "(b) A step that is no check, by the profiler: kernels and graphs that are launched, and "
+        "what watching adds to the time that kernels take on the device.",
+        "",
+        "| batch | units | latents | | launches without | with | device, µs a step |",
+        "|---" * 7 + "|",
+    ]
+    for row in rows:
+        (without, watched), (before, after) = row["launches"], row["seconds"]
+        cells = [*_about(row), f"{without:.1f}", f"{watched:.1f}", f"{1e6 * (after - before):.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _paired(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "",
+        "(c), (d) In turns, as in the grid. *Own* is the host's time, which a GPU that is busy "
+        "hides; *item* is one `.item()` a step, for comparison.",
+        "",
+        "| batch | units | latents | | step, ms | own, % of the step | time with / without "
+        "| item | control |",
+        "|---" * 9 + "|",
+    ]
+    for row in rows:
+        figures, ratios = row["figures"], [ratio_of(row, name) for name in ARMS]
+        cells = [*_about(row), f"{1e3 * step_of(row):.1f}"]
+        cells += [_share(own_share(figures["ours"], figures["control"], WALL))]
+        cells += [_ratio(found) for found in ratios]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+ARMS = ("ours", "item", "control")
+
+
+def step_of(row: Row) -> float:
+    """Seconds of a step that nobody watches, mean."""
+    return float(_walls(row, "without").mean()) / (2 * BLOCK)
+
+
+def ratio_of(row: Row, arm: str) -> Interval:
+    """Time with over time without."""
+    return paired_ratio(_walls(row, arm), _walls(row, "without"))
+
+
+def overhead(rows: Sequence[Row]) -> tuple[str, bool]:
+    """The targets' line: the ratios of all steps that are long enough, and whether all are met."""
+    shown, met = [], True
+    for compiled, most in MOST.items():
+        long = [row for row in rows if row["compiled"] is compiled and step_of(row) >= LEAST]
+        ratios = [ratio_of(row, "ours") for row in long]
+        if ratios:
+            met = met and all(found.value <= most for found in ratios)
+            values = ", ".join(_ratio(found) for found in ratios)
+            shown.append(f"{'compiled' if compiled else 'eager'} {values}")
+    return "; ".join(shown), met
+
+
+def _walls(row: Row, arm: str) -> np.ndarray:
+    return np.array(row["figures"][arm])[:, WALL]
+
+
+def _about(row: Row) -> list[str]:
+    cells = [str(row[key]) for key in ("batch", "units", "latents")]
+    return [*cells, "compiled" if row["compiled"] else "eager"]
+
+
+def _ratio(found: Interval) -> str:
+    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+
+
+def _share(found: Interval) -> str:
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * value for value in found))
