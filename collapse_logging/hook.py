@@ -119,7 +119,7 @@ class Hook:
 
     def _trace(self, module: nn.Module, output: object) -> object:
         """Read while a graph is built, and never run."""
-        if self.trace is None or torch.compiler.is_exporting() or not torch.is_grad_enabled():
+        if self.trace is None or not torch.is_grad_enabled() or self.trace.exporting():
             return None
         root = self._root()
         if module is not self._module() or root is None or not root.training:

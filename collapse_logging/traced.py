@@ -52,7 +52,7 @@ class Trace:
         self._popped = False
         self._doubted = False
         # run while a graph is built, and not traced; a decorator would load the compiler at import
-        for run in (Trace.build, Trace._prepare, Trace._doubt):
+        for run in (Trace.exporting, Trace.build, Trace._prepare, Trace._doubt):
             torch.compiler.assume_constant_result(run)  # type: ignore[no-untyped-call]
 
     def keep(self, output: object, form: Form, posterior: Posterior, said: bool) -> object:
@@ -85,6 +85,10 @@ class Trace:
             if found[0].positions_and_units[1] >= _MANY and bool((found[0].log_variance > 0).all()):
                 _log.warning(UNSEEN)
         return found[::-1]
+
+    def exporting(self) -> bool:
+        """Whether the graph is to be exported; torch 2.11 says so in every graph, if traced."""
+        return torch.compiler.is_exporting()
 
     def build(self) -> None:
         """Note that the module is in a graph."""
