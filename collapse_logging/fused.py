@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-_BLOCK_ROWS, _BLOCK, _TILE = 16, 64, 8192
+_BLOCK_ROWS, _BLOCK, _TILE = 32, 32, 8192
 """Rows and units of a program, and how many partial sums another adds up at once."""
 
 _PROGRAMS = 512
 """Programs that keep a GPU busy."""
 
-_MOST_LATENTS, _MOST_SPLITS = 16, 32
+_MOST_LATENTS, _MOST_SPLITS = 16, 16
 
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -70,9 +70,10 @@ def launch(table: Tensor, totals: Tensor, ends: tuple[int, ...], sides: Sequence
         **common,
         BLOCK_ROWS=_BLOCK_ROWS,
         BLOCK=block,
+        num_warps=8,
     )
     kernels.add[(latents,)](
-        partial, table, totals, rows, **common, SPLITS=splits, BLOCK=tile, num_warps=8
+        partial, table, totals, rows, **common, SPLITS=splits, BLOCK=tile, num_warps=4
     )
 
 

@@ -4,7 +4,7 @@
 them. Imported by :mod:`.fused` alone, where a model is on such a GPU: Triton came with its torch.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
 
 from __future__ import annotations
 

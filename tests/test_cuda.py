@@ -44,99 +44,99 @@ def pulled(*means):
     return sum((mean.float() ** 2).sum() for mean in means)
 
 
-def one(monitor, seed, device):
+def one(observe, seed, device):
     """One latent."""
     mean, log_variance = batch_of(16, 4, seed=seed, device=device)
-    monitor.observe("z", mean, log_variance)
+    observe("z", mean, log_variance)
     return pulled(mean)
 
 
-def several(monitor, seed, device):
+def several(observe, seed, device):
     """Three latents of different sizes side by side."""
     means = []
     for name, units in (("a", 3), ("b", 7), ("c", 130)):
         mean, log_variance = batch_of(16, units, seed=seed, device=device)
-        monitor.observe(name, mean, log_variance)
+        observe(name, mean, log_variance)
         means.append(mean)
     return pulled(*means)
 
 
-def bfloat16(monitor, seed, device):
+def bfloat16(observe, seed, device):
     """In half precision."""
     mean, log_variance = batch_of(16, 4, seed=seed, device=device, dtype=torch.bfloat16)
-    monitor.observe("z", mean, log_variance)
+    observe("z", mean, log_variance)
     return pulled(mean)
 
 
-def uneven(monitor, seed, device):
+def uneven(observe, seed, device):
     """Batches of many sizes, one sample among them."""
     mean, log_variance = batch_of(1 + seed % 4, 4, seed=seed, device=device)
-    monitor.observe("z", mean, log_variance)
+    observe("z", mean, log_variance)
     return pulled(mean)
 
 
-def micro_batches(monitor, seed, device):
+def micro_batches(observe, seed, device):
     """Three micro-batches in each optimiser step, each with its backward."""
     for micro in range(3):
         mean, log_variance = batch_of(16, 4, seed=100 * seed + micro, device=device)
-        monitor.observe("z", mean, log_variance)
+        observe("z", mean, log_variance)
         if micro < 2:
             pulled(mean).backward()
     return pulled(mean)
 
 
-def masked_sequence(monitor, seed, device):
+def masked_sequence(observe, seed, device):
     """Positions, of which some are padding."""
     mean, log_variance = batch_of(8, 6, 4, seed=seed, device=device)
     mask = torch.arange(6) < torch.tensor([[1], [2], [3], [4], [5], [6], [6], [0]])
-    monitor.observe("z", mean, log_variance, mask=mask.to(device))
+    observe("z", mean, log_variance, mask=mask.to(device))
     return pulled(mean)
 
 
-def image(monitor, seed, device):
+def image(observe, seed, device):
     """A latent of channels, height and width."""
     mean, log_variance = batch_of(8, 4, 3, 3, seed=seed, device=device)
-    monitor.observe("z", mean, log_variance)
+    observe("z", mean, log_variance)
     return pulled(mean)
 
 
-def with_prior(monitor, seed, device):
+def with_prior(observe, seed, device):
     """A conditional prior, as a distribution."""
     mean, log_variance = batch_of(16, 4, seed=seed, device=device)
     prior, spread = gaussian((16, 4), seed=seed + 1000)
     prior = Normal(prior.to(device), spread.exp().to(device), validate_args=False)
-    monitor.observe("z", mean, log_variance, prior=prior)
+    observe("z", mean, log_variance, prior=prior)
     return pulled(mean)
 
 
-def nonfinite(monitor, seed, device):
+def nonfinite(observe, seed, device):
     """NaN in one unit of one batch."""
     mean, log_variance = batch_of(16, 4, seed=seed, device=device)
     if seed == 2:
         log_variance[3, 1] = float("nan")
-    monitor.observe("z", mean, log_variance)
+    observe("z", mean, log_variance)
     return pulled(mean)
 
 
-def categorical(monitor, seed, device):
+def categorical(observe, seed, device):
     """Three variables of five classes."""
     logits = gaussian((16, 3, 5), seed)[0].to(device).requires_grad_()
-    monitor.observe("z", Categorical(logits))
+    observe("z", Categorical(logits))
     return pulled(logits)
 
 
-def bernoulli(monitor, seed, device):
+def bernoulli(observe, seed, device):
     """Binary units."""
     logits = gaussian((16, 5), seed)[0].to(device).requires_grad_()
-    monitor.observe("z", Bernoulli(logits))
+    observe("z", Bernoulli(logits))
     return pulled(logits)
 
 
-def codebook(monitor, seed, device):
+def codebook(observe, seed, device):
     """Indices."""
     generator = torch.Generator().manual_seed(seed)
     indices = torch.randint(12, (16, 6), generator=generator)
-    monitor.observe("z", Codebook(indices.to(device), 16))
+    observe("z", Codebook(indices.to(device), 16))
     return torch.zeros((), device=device, requires_grad=True)
 
 
@@ -150,12 +150,17 @@ ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def run(way, device, steps=4 * CHECK, watched=contextlib.nullcontext, monitor=None, start=0):
     """So many steps; the memory that was written to."""
     monitor, memory = monitor or recorded(check_frequency=CHECK, observe_every=1)
+
+    def observe(*given, **how):
+        with watched():
+            monitor.observe(*given, **how)
+
     for seed in range(start, start + steps):
-        with watched():
-            loss = way(monitor, seed, device)
+        loss = way(observe, seed, device)
         loss.backward()
+        loss = loss.detach()
         with watched():
-            monitor.step(reconstruction_loss=loss.detach(), beta=loss.detach())
+            monitor.step(reconstruction_loss=loss, beta=loss)
     return monitor, memory
 
 
@@ -227,7 +232,10 @@ def test_a_run_goes_on_from_its_state(way):
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_training_is_the_same_with_and_without(compiled):
-    """Parameters and both random streams, to the bit."""
+    """Parameters and both random streams: to the bit, and in a graph to rounding.
+
+    What is kept of a graph may make the compiler fuse its kernels in another way.
+    """
     ends = []
     for watches in (False, True):
         torch.manual_seed(0)
@@ -250,8 +258,12 @@ def test_training_is_the_same_with_and_without(compiled):
             assert monitor.report is not None
             monitor.close()
         torch._dynamo.reset()
-        ends.append([*model.parameters(), torch.cuda.get_rng_state(), torch.get_rng_state()])
-    assert all(torch.equal(mine, other) for mine, other in zip(*ends, strict=True))
+        ends.append([torch.cuda.get_rng_state(), torch.get_rng_state(), *model.parameters()])
+    for at, (mine, other) in enumerate(zip(*ends, strict=True)):
+        if compiled and at > 1:
+            torch.testing.assert_close(mine, other)
+        else:
+            assert torch.equal(mine, other)
 
 
 def test_mixed_precision_with_a_scaler():
@@ -298,14 +310,17 @@ def test_the_probe_leaves_no_trace():
     model, x = Mirror("tuple").cuda(), torch.randn(32, 4, device="cuda")
     monitor, memory = recorded(check_frequency=1, probe=model.loss)
     monitor.watch(model, "encoder")
-    for _ in range(11):
+    for _ in range(40):
         model.loss(x).mean().backward()
         before = torch.cuda.get_rng_state()
         monitor.step(batch=x)
         assert torch.equal(torch.cuda.get_rng_state(), before)
     monitor.flush()
-    (gap,) = (r.latents["encoder"].measures["decoder_gap"] for r in memory.reports if r.step == 10)
-    assert gap == pytest.approx(float(((x - x.roll(1, 0)) ** 2).sum(-1).mean()), rel=0.02)
+    measures = [report.latents["encoder"].measures for report in memory.reports]
+    gaps = [found["decoder_gap"] for found in measures if "decoder_gap" in found]
+    distance = float(((x - x.roll(1, 0)) ** 2).sum(-1).mean())
+    assert gaps
+    assert gaps == pytest.approx([distance] * len(gaps), rel=0.02)
 
 
 def test_lightning_on_a_gpu(tmp_path):

@@ -200,7 +200,7 @@ def test_training_is_bit_identical():
 # --- tables ---
 
 
-@pytest.mark.parametrize("name", ["grid", "baselines", "targets", "soak"])
+@pytest.mark.parametrize("name", ["grid", "baselines", "targets", "soak", "gpu"])
 def test_the_committed_tables_are_of_the_committed_figures(name):
     """Every table is what its figures say, to the letter."""
     committed = (tables.RESULTS / f"{name}.md").read_text(encoding="utf-8")
@@ -210,10 +210,12 @@ def test_the_committed_tables_are_of_the_committed_figures(name):
 def test_the_tables_say_on_what_it_was_measured():
     """Processor, cores, threads, torch and date are in each."""
     for name, text in tables.documents(RESULT).items():
-        about = RESULT["machines"]["grid" if name == "targets" else name]
+        part = {"targets": "grid", "gpu": "gpu_paired"}.get(name, name)
+        about = RESULT["machines"][part]
         for key in ("date", "processor", "torch"):
             assert about[key] in text, (name, key)
-        assert f"{about['cores']} cores, 1 thread" in text
+        assert f"{about['cores']} cores, {about['threads']} thread" in text
+    assert RESULT["machines"]["gpu_paired"]["device"] in tables.documents(RESULT)["gpu"]
 
 
 def test_the_grid_is_whole():
@@ -223,7 +225,7 @@ def test_the_grid_is_whole():
 
 
 def test_a_target_that_is_missed_is_said_to_be():
-    """The verdict follows the figure, both ways; what needs a GPU has none."""
+    """The verdict follows the figure, both ways; without a GPU there is none."""
     figures = json.loads(json.dumps(RESULT))
     figures["counts"] |= {"bytes_a_unit": 65.0, "bit_identical": False, "slow_writer": 1.0}
     worse = rows_of(tables.documents(figures)["targets"])
@@ -233,8 +235,18 @@ def test_a_target_that_is_missed_is_said_to_be():
     for name in (*names, "a slow writer holds training up"):
         assert worse[name] == SHORT
         assert better[name] == MET
-    on_gpu = [verdict for name, verdict in better.items() if name.startswith("GPU")]
-    assert on_gpu == [UNKNOWN]
+    assert gpu_verdicts(figures) == [MET]
+    for row in figures["gpu_paired"]:
+        row["figures"]["ours"] = [[2 * x for x in block] for block in row["figures"]["ours"]]
+    assert gpu_verdicts(figures) == [SHORT]
+    del figures["gpu_paired"]
+    assert gpu_verdicts(figures) == [UNKNOWN]
+
+
+def gpu_verdicts(figures):
+    """What is said of the GPU's row."""
+    rows = rows_of(tables.documents(figures)["targets"])
+    return [verdict for name, verdict in rows.items() if name.startswith("GPU")]
 
 
 def test_growth_is_from_the_first_count_to_the_last():

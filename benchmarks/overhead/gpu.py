@@ -25,7 +25,7 @@ LATENTS = (1, 8)
 COMPILED: dict[str, Any] = {}
 REPLAYED: dict[str, Any] = {"mode": "reduce-overhead"}
 """Arguments of torch.compile."""
-PROFILED, ROUNDS, STEPS = 200, 10, 2000
+PROFILED, ROUNDS, STEPS = 200, 6, 2000
 """Steps of (a), rounds of (c) and (d), steps of (h)."""
 
 Part = Callable[[str], Any]

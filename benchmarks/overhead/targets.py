@@ -50,7 +50,11 @@ def _on_gpu(result: dict[str, Any]) -> tuple[str, bool | None]:
     if "gpu_paired" not in result:
         return _NO_GPU, None
     shown, met = overhead(result["gpu_paired"])
-    return f"{result['machines']['gpu_paired']['device']}: {shown}", met
+    return f"{_gpu(result, 'paired')}: {shown}", met
+
+
+def _gpu(result: dict[str, Any], part: str) -> str:
+    return str(result["machines"][f"gpu_{part}"]["device"])
 
 
 def _waits(result: dict[str, Any]) -> tuple[str, bool | None]:
@@ -71,6 +75,9 @@ def _operators(result: dict[str, Any]) -> tuple[str, bool]:
         f"pile, {piled[n]['kernels'] - 1:g} and one ({piled[n]['operators']:g})"
         for n, kept in counted.items()
     )
+    if "gpu_launches" in result:
+        added = [row["launches"][1] - row["launches"][0] for row in result["gpu_launches"]]
+        shown += f"; on {_gpu(result, 'launches')} {max(added):g} launches"
     return shown, max(kept["kernels"] - 1 for kept in counted.values()) <= 12
 
 
