@@ -6,8 +6,9 @@ training loop. Importing this package imports nothing, using it torch and numpy.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .on_demand import on_demand
 
 if TYPE_CHECKING:
     from .families import Codebook as Codebook
@@ -35,22 +36,22 @@ __all__ = [
 ]
 
 
-_HOMES = {
-    "Codebook": "families",
-    "CollapseMonitor": "monitor",
-    "Family": "families",
-    "PosteriorCollapseDetector": "lightning",
-    "Rules": "rules",
-    "Statistics": "statistics",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name's module when it is asked for: Lightning asks in every training."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f".{_HOMES.get(name, 'report')}", __name__)
-    return getattr(module, name)
+__getattr__ = on_demand(  # Lightning asks in every training
+    __name__,
+    {
+        "Alert": "report",
+        "Codebook": "families",
+        "CollapseMonitor": "monitor",
+        "Family": "families",
+        "Indicator": "report",
+        "LatentReport": "report",
+        "Level": "report",
+        "PosteriorCollapseDetector": "lightning",
+        "Report": "report",
+        "Rules": "rules",
+        "Statistics": "statistics",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from . import families
 from .arguments import got
-from .families import family_of
 from .family import Family
 from .posterior import Posterior, as_posterior
 from .priors import PriorLike, gaussian_prior
@@ -68,7 +68,7 @@ def _observed(
         return Posterior(given, log_variance)  # type: ignore[arg-type]
     family = given if isinstance(given, Family) else None
     if isinstance(given, Distribution) and log_variance is None:
-        family = family_of(given, prior, name)
+        family = families.family_of(given, prior, name)
     if family is None:
         posterior = as_posterior(given, log_variance, latent=name)  # type: ignore[arg-type]
         wanted = gaussian_prior(prior, posterior.mean, name)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from .words import LANGUAGES, word
+from .words import catalogue, word
 
 if TYPE_CHECKING:
     from .alert_parts import Forecast
@@ -88,7 +88,7 @@ _MOST_UNITS = 8
 def describe(indicator: Indicator, language: str = "en") -> str:
     """An indicator in one phrase: name, value, limit and meaning."""
     name = indicator.name
-    relation = LANGUAGES[language][INDICATORS[name]].format(indicator.limit)
+    relation = catalogue(language)[INDICATORS[name]].format(indicator.limit)
     meaning = word(language, name)
     return word(
         language, "indicator", name=name, value=indicator.value, relation=relation, meaning=meaning

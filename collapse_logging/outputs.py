@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from . import families
 from .evidence import kind_of, sampled_form
-from .families import Codebook, family_of
 from .family import Family
 from .forms import Form, Key, by_names, meaning
 from .moments import halves, log_variance_of
@@ -150,10 +150,10 @@ def _posterior(output: object, form: Form) -> Posterior | Family | None:
     try:
         if form.kind == "distribution":
             if isinstance(mean, Distribution):
-                return family_of(mean) or as_posterior(mean)
+                return families.family_of(mean) or as_posterior(mean)
             return mean if isinstance(mean, Family) else None
         if form.kind == "codes":
-            return Codebook(mean, form.size)
+            return families.Codebook(mean, form.size)
         if form.kind == "moments":
             return halves(mean, _axis(mean, form)) if isinstance(mean, Tensor) else None
         spread = _at(output, form.spread)

@@ -13,7 +13,7 @@ PACKAGE = Path(collapse_logging.__file__).parent
 
 FLOORS = (
     {"posterior", "report", "messages", "words", "forecast", "arguments", "rows", "hook", "budget"}
-    | {"terminal", "files", "outputs", "paths", "traced", "handshake", "priors"}
+    | {"terminal", "files", "outputs", "paths", "traced", "handshake", "priors", "on_demand"}
     | {"family", "families", "forms", "evidence", "moments", "listed", "gaussians"}
     | {"schedule", "alert_parts", "given", "attribute", "termination"},
     {"statistics", "cells", "measures", "pairs", "snapshot", "losses", "observation"}
@@ -279,7 +279,8 @@ def test_a_training_that_did_not_ask_pays_nothing():
     new = run_python(code)
     assert "torch" not in new
     assert {name for name in new if "." in name and "collapse" in name} == {
-        "collapse_logging.automatic"
+        "collapse_logging.automatic",
+        "collapse_logging.on_demand",
     }
 
 

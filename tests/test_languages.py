@@ -13,7 +13,13 @@ from tensorboard.plugin_util import markdown_to_safe_html
 
 from collapse_logging import Alert, CollapseMonitor, Indicator, Level, Report
 from collapse_logging.messages import INDICATORS, alert_title, describe, verdict
-from collapse_logging.words import EN, LANGUAGES, ZH, default_language, known_language, word
+from collapse_logging.words import (
+    LANGUAGES,
+    catalogue,
+    default_language,
+    known_language,
+    word,
+)
 from collapse_logging.writers import LogWriter, MemoryWriter, TensorBoardWriter
 from collapse_logging.writers.about import about
 from collapse_logging.writers.dashboard import layout
@@ -23,6 +29,7 @@ from collapse_logging.writers.tables import alerts_table
 from tests.lightning.readers import events, text
 from tests.writers.conftest import drive
 
+EN, ZH = catalogue("en"), catalogue("zh")
 ENGLISH = [phrase for phrase in EN.values() if re.fullmatch(r"[a-zA-Z,.]+( [a-zA-Z,.]+)+", phrase)]
 """Phrases without a value in them: one of them in a Chinese text is a word forgotten."""
 
@@ -151,7 +158,7 @@ def test_every_indicator_is_a_sentence(name: str, language: str) -> None:
     said = describe(Indicator(name, 0.125, 0.25), language)
     assert said.startswith(f"{name} 0.125")
     assert "0.25" in said
-    assert said.endswith(LANGUAGES[language][name])
+    assert said.endswith(catalogue(language)[name])
 
 
 @pytest.mark.parametrize("kind", ["collapse", "explosion"])

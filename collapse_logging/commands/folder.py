@@ -14,7 +14,7 @@ from ..reading.events import load, read_events
 from ..reading.find import EVENTS, LEDGER, WANDB, Source, find, walk
 from ..reading.ledger import read_ledger
 from ..reading.wandb import read_wandb
-from ..words import LANGUAGES, word
+from ..words import catalogue, word
 from ..writers.ledger import LEDGER_NAME
 from .finding import Finding
 from .words import Say, counted, progress
@@ -63,7 +63,7 @@ def _start(say: Say) -> tuple[str, str]:
 
 
 def _listed(kinds: Mapping[str, int], language: str) -> str:
-    say = LANGUAGES[language]
+    say = catalogue(language)
     found = (kind for kind in (LEDGER, EVENTS, WANDB) if kind in kinds)
     return say["comma"].join(say[f"contents {kind}"].format(kinds[kind]) for kind in found)
 
@@ -112,7 +112,7 @@ def _written(source: Source) -> float:
 
 def _age(source: Source, language: str) -> str:
     seconds = max(time.time() - _written(source), 0.0)
-    say = LANGUAGES[language]
+    say = catalogue(language)
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= 2 * length:
             return say[f"age {unit}"].format(int(seconds // length))

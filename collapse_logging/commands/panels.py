@@ -8,7 +8,7 @@ import numpy as np
 
 from ..reading import Recording, Series, UnitHistory
 from ..report import Level
-from ..words import LANGUAGES, word
+from ..words import catalogue, word
 from ..writers.base import printable
 from .curves import stretches, thin
 from .words import first_red
@@ -218,7 +218,7 @@ def _limit(
     room = 4.0 if axes.get_yscale() == "log" else 1.1  # for the text above the line
     axes.set_ylim(min(low, value * 0.7), max(high, value * room))
     axes.annotate(
-        LANGUAGES[language][key].format(value),
+        catalogue(language)[key].format(value),
         (1.0, value),
         (-2, 2),
         xycoords=axes.get_yaxis_transform(),

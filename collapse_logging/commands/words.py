@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ..messages import INDICATORS, advice, describe
 from ..reading import Recording, Verdict
 from ..report import Alert, Indicator, LatentReport, Level
-from ..words import LANGUAGES, word
+from ..words import catalogue, word
 from ..writers.base import printable
 
 Say = Callable[..., str]
@@ -20,7 +20,7 @@ _SHOWN = ("information", "kl", "growth", "active_fraction")
 
 def unknown(verdict: Verdict, language: str = "en") -> str:
     """Why nothing can be told; what is not in the catalogue is a message already."""
-    return printable(LANGUAGES[language].get(f"why {verdict.why}", verdict.why))
+    return printable(catalogue(language).get(f"why {verdict.why}", verdict.why))
 
 
 def meaning(indicator: Indicator, language: str = "en") -> str:
@@ -39,7 +39,7 @@ def reasons(latent: LatentReport, language: str = "en") -> list[str]:
 
 def measured(latent: LatentReport, language: str = "en") -> str:
     """The measures that matter most, in one line."""
-    say = LANGUAGES[language]
+    say = catalogue(language)
     values = [
         say[f"measured {name}"].format(latent.measures[name])
         for name in _SHOWN

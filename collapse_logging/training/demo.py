@@ -13,7 +13,7 @@ import torch
 from ..monitor import CollapseMonitor
 from ..report import Level, Report
 from ..terminal import columns, padded
-from ..words import LANGUAGES, word
+from ..words import catalogue, word
 from ..writers import TensorBoardWriter, WandbWriter, Writer
 from ..writers.link import dashboard_link, tensorboard_link
 from .data import batches, digits
@@ -159,7 +159,7 @@ class _Narrator:
 
 
 def _line(report: Report, language: str, note: str = "") -> str:
-    measures, say = report.latents["z"].measures, LANGUAGES[language]
+    measures, say = report.latents["z"].measures, catalogue(language)
     shown = "  ".join(
         f"{say[f'demo {name}']} {measures.get(name, float('nan')):<8.3g}"
         for name in ("information", "kl", "growth")

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import locale
 import os
 from collections.abc import Mapping
 
 from ..arguments import require_one_of
-from . import en, en_about, en_commands, zh, zh_about, zh_commands
 
-EN: Mapping[str, str] = {**en.ALERTS, **en_about.ABOUT, **en_commands.COMMANDS}
-ZH: Mapping[str, str] = {**zh.ALERTS, **zh_about.ABOUT, **zh_commands.COMMANDS}
+LANGUAGES = ("en", "zh")
 
-LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": EN, "zh": ZH}
+
+@functools.cache
+def catalogue(language: str) -> Mapping[str, str]:
+    """All texts of a language by key; read when the first is wanted."""
+    alerts, about, commands = (
+        importlib.import_module(f".{language}{part}", __name__)
+        for part in ("", "_about", "_commands")
+    )
+    return {**alerts.ALERTS, **about.ABOUT, **commands.COMMANDS}
 
 
 def word(language: str, key: str, **values: object) -> str:
     """A text of the catalogue with its values filled in."""
-    return LANGUAGES[language][key].format(**values)
+    return catalogue(language)[key].format(**values)
 
 
 def default_language() -> str:

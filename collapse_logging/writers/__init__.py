@@ -1,22 +1,26 @@
-"""Writers: where reports go. Each imports its tracker only when it is used."""
+"""Writers: where reports go. Each is imported when it is asked for, its tracker when it is used."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..arguments import checked_list
+from ..on_demand import on_demand
 from .background import BackgroundWriter
 from .base import Writer
 from .detection_log import DetectionLogWriter
 from .ledger import LedgerWriter
-from .lightning import LoggerWriter
 from .log import LogWriter
-from .memory import MemoryWriter
-from .mlflow import MlflowWriter
-from .tensorboard import TensorBoardWriter
-from .trackio import TrackioWriter
-from .wandb import WandbWriter
+
+if TYPE_CHECKING:
+    from .lightning import LoggerWriter as LoggerWriter
+    from .memory import MemoryWriter as MemoryWriter
+    from .mlflow import MlflowWriter as MlflowWriter
+    from .tensorboard import TensorBoardWriter as TensorBoardWriter
+    from .trackio import TrackioWriter as TrackioWriter
+    from .wandb import WandbWriter as WandbWriter
 
 __all__ = [
     "DetectionLogWriter",
@@ -32,6 +36,18 @@ __all__ = [
     "complete",
 ]
 
+__getattr__ = on_demand(
+    __name__,
+    {
+        "LoggerWriter": "lightning",
+        "MemoryWriter": "memory",
+        "MlflowWriter": "mlflow",
+        "TensorBoardWriter": "tensorboard",
+        "TrackioWriter": "trackio",
+        "WandbWriter": "wandb",
+    },
+)
+
 
 def complete(
     given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
@@ -45,7 +61,7 @@ def complete(
     """
     checked_list(given, "writers", lambda writer: isinstance(writer, Writer))
     writers, kinds = list(given), {type(writer) for writer in given}
-    boards = [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
+    boards = _boards(given)
     folder = log_dir or next((_beside(b) for b in boards if "://" not in str(b.log_dir)), None)
     if folder is not None:
         files = (LedgerWriter, DetectionLogWriter)
@@ -55,6 +71,15 @@ def complete(
         if not boards:
             writers.append(LogWriter())
     return [BackgroundWriter(w) if w.in_background else w for w in writers]
+
+
+def _boards(given: Sequence[Writer]) -> list[TensorBoardWriter]:
+    """Those that write files for TensorBoard into a folder that is known."""
+    if not given:
+        return []
+    from .tensorboard import TensorBoardWriter
+
+    return [w for w in given if isinstance(w, TensorBoardWriter) and w.log_dir]
 
 
 def _beside(board: TensorBoardWriter) -> str:

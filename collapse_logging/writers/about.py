@@ -9,7 +9,7 @@ from typing import Any
 from ..messages import MEASURES
 from ..report import Level
 from ..terminal import wrapped
-from ..words import LANGUAGES, word
+from ..words import catalogue, word
 from .base import escape
 
 _CELL = 48
@@ -37,7 +37,7 @@ def about(settings: Mapping[str, Any]) -> str:
         (
             name,
             str(value) if value != () else say("about none"),
-            LANGUAGES[language].get(f"setting {name}", ""),
+            catalogue(language).get(f"setting {name}", ""),
         )
         for name, value in settings.items()
     ]

@@ -16,11 +16,12 @@ from collapse_logging.cli import main
 from collapse_logging.commands.report import _drawn_in
 from collapse_logging.report import Level
 from collapse_logging.terminal import columns
-from collapse_logging.words import EN, ZH, word
+from collapse_logging.words import catalogue, word
 
 from .terminal import lines_of, on_a_terminal
 from .test_report import Page
 
+EN, ZH = catalogue("en"), catalogue("zh")
 ENGLISH = [phrase for phrase in EN.values() if re.fullmatch(r"[a-zA-Z,.]+( [a-zA-Z,.]+)+", phrase)]
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG", "LC_CTYPE")
 

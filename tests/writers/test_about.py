@@ -13,7 +13,7 @@ from tensorboard.plugin_util import markdown_to_safe_html
 from collapse_logging import Level, Report
 from collapse_logging.rules import PRESETS, Rules
 from collapse_logging.terminal import columns
-from collapse_logging.words import EN, LANGUAGES
+from collapse_logging.words import LANGUAGES, catalogue
 from collapse_logging.writers import Writer
 from collapse_logging.writers.about import MEASURES, about
 
@@ -55,7 +55,9 @@ def test_every_number_is_explained(reports: list[Report], language: str) -> None
 
 def test_no_number_is_left_out() -> None:
     """What the catalogue explains is in the text."""
-    assert [key for key in EN if key.startswith("measure ")] == [f"measure {m}" for m in MEASURES]
+    assert [key for key in catalogue("en") if key.startswith("measure ")] == [
+        f"measure {m}" for m in MEASURES
+    ]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -67,9 +69,9 @@ def test_every_setting_is_shown_and_explained(preset: str, language: str) -> Non
     for field in dataclasses.fields(Rules):
         value, meaning = explained[field.name]
         expected = getattr(PRESETS[preset], field.name)
-        assert value == (LANGUAGES[language]["about none"] if expected == () else str(expected))
+        assert value == (catalogue(language)["about none"] if expected == () else str(expected))
         assert meaning, f"say in words/ what 'setting {field.name}' is"
-    known = {key.removeprefix("setting ") for key in EN if key.startswith("setting ")}
+    known = {key.removeprefix("setting ") for key in catalogue("en") if key.startswith("setting ")}
     assert settings.keys() == known - {"optional"}  # the monitor adds it
 
 
@@ -79,7 +81,7 @@ def test_what_the_monitor_adds_is_explained(language: str) -> None:
     kept = Kept()
     drive([kept], checks=1, language=language, optional=["z"])
     explained = rows(markdown_to_safe_html(about(kept.settings)))
-    assert explained["language"] == [language, LANGUAGES[language]["setting language"]]
+    assert explained["language"] == [language, catalogue(language)["setting language"]]
     assert explained["optional"][1]
     assert all(explained[name][1] for name in kept.settings)
 
@@ -88,7 +90,7 @@ def test_what_the_monitor_adds_is_explained(language: str) -> None:
 def test_each_level_says_what_to_do(language: str) -> None:
     """Level by number and sign, as on the chart; what it means; what to do."""
     explained = rows(markdown_to_safe_html(about({"language": language})))
-    say = LANGUAGES[language]
+    say = catalogue(language)
     for level in Level:
         meaning, action = explained[f"{int(level)} {level.emoji} {say[level.name]}"]
         for text, key in ((meaning, "meaning"), (action, "action")):
