@@ -194,6 +194,7 @@ def test_every_form_says_the_same(form):
             torch.testing.assert_close(gradient, expected)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's
 @pytest.mark.parametrize("form", COMPILED)
 def test_every_form_in_a_compiled_graph(form):
     """The same numbers under torch.compile, and the training's gradients are what they were."""
