@@ -60,7 +60,7 @@ def sum_rows(
     BLOCK_ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Sum every so manieth block of rows, of a block of units of one latent.
+    """Sum one split of a latent's rows, over a block of its units.
 
     The grid is (blocks of units, latents, splits). ``sides`` are the latents' ln sigma^2, mu and,
     if they grow, dL/dmu, ``[rows, units]`` each; ``strides`` are those of their rows; ``ENDS`` are
