@@ -17,6 +17,7 @@ from benchmarks.overhead.blocks import (
 )
 from benchmarks.overhead.figures import WALL, memory_growth, own_seconds, own_share
 from benchmarks.overhead.metrics import TorchMetrics
+from benchmarks.overhead.ranks import sent
 from benchmarks.overhead.targets import MET, SHORT, UNKNOWN
 from benchmarks.overhead.training import Size
 from benchmarks.overhead.watchers import TEN, Manual, moments_of, ten_numbers
@@ -195,6 +196,12 @@ def test_emission_is_timed_at_each_check():
 def test_training_is_bit_identical():
     """The benchmark's own training is, with two latents and the defaults."""
     assert counts.is_bit_identical(steps=60)
+
+
+def test_a_check_is_one_copy_and_one_collective():
+    """On two ranks; the first check also agrees on the layout."""
+    found = sent(lambda what: None, checks=3)
+    assert found == {"checks": 3, "copies": 3, "all_reduce": 3, "all_gather_object": 1}
 
 
 # --- tables ---

@@ -14,7 +14,7 @@ import torch
 
 from . import tables
 
-PARTS = ("counts", "grid", "baselines")
+PARTS = ("counts", "sent", "grid", "baselines")
 
 
 def main() -> int:
@@ -40,6 +40,7 @@ def run(only: str | None = None) -> None:
     from .counts import counts
     from .grid import grid
     from .machine import machine
+    from .ranks import sent
 
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -47,7 +48,7 @@ def run(only: str | None = None) -> None:
     def tell(what: str) -> None:
         print(f"{time.perf_counter() - start:5.0f} s  {what}", flush=True)
 
-    measures = {"counts": counts, "grid": grid, "baselines": baselines}
+    measures = {"counts": counts, "sent": sent, "grid": grid, "baselines": baselines}
     for name in PARTS:
         if only in (None, name):
             about = machine()
