@@ -224,7 +224,8 @@ FORBIDDEN_CALLS = {
     "numpy.load", "np.load", "joblib.load",
 }  # fmt: skip
 ALLOWED_CALLS = {
-    ("__init__", "importlib.import_module"),  # of its own public names
+    ("on_demand", "importlib.import_module"),  # of its own public names
+    ("words", "importlib.import_module"),  # of two languages
     ("namespaces", "importlib.import_module"),  # two names, written there
     ("commands.model", "importlib.import_module"),  # doctor --model: the name that the user typed
 }
