@@ -89,7 +89,7 @@ def profiled(training: Training, watcher: Watcher, steps: int, device: str) -> l
     """Each operator, each call of the driver and each kernel of so many steps."""
     kinds = [ProfilerActivity.CPU]
     kinds += [ProfilerActivity.CUDA] if device.startswith("cuda") else []
-    with profile(activities=kinds) as found:
+    with profile(activities=kinds, acc_events=True) as found:
         for _ in range(steps):
             training.step(watcher, Stopwatch())
         training.wait()
