@@ -114,6 +114,13 @@ def test_the_target_is_of_long_steps(watched, met):
     assert "compiled" not in shown
 
 
+def test_short_steps_alone_meet_nothing():
+    """Without a step of ten milliseconds the target is not met, and not missed."""
+    shown, found = gpu_table.overhead([row(without=9.0, watched=9.0)])
+    assert found is None
+    assert "no step takes 10 ms" in shown
+
+
 def row(without, watched):
     """A row of (c) with so many milliseconds a step."""
     times = {"without": without, "ours": watched}

@@ -92,3 +92,11 @@ def test_the_version_is_one():
     from importlib.metadata import version
 
     assert collapse_logging.__version__ == version("collapse-logging")
+
+
+@pytest.mark.parametrize("package", ["writers", "families"])
+def test_what_is_imported_on_demand_is_listed(package):
+    """``dir``, by which an editor and a shell complete, has all names in a fresh interpreter."""
+    code = f"import collapse_logging.{package} as p; assert dir(p) == sorted(p.__all__), dir(p)"
+    code += "; [getattr(p, name) for name in dir(p)]"
+    subprocess.run([sys.executable, "-c", code], check=True)

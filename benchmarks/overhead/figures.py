@@ -39,3 +39,13 @@ def memory_growth(soak: dict[str, Any]) -> float:
     """Resident memory at the end less that at the first count, MiB."""
     held = soak["held"]
     return (held[-1][1] - held[0][1]) / 2**20
+
+
+def ratio(found: Interval, digits: int = 3) -> str:
+    """A ratio with its interval, for people."""
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def share(found: Interval) -> str:
+    """A share in per cent with its interval, for people."""
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * value for value in found))

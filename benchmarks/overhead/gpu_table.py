@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .blocks import Interval, paired_ratio
-from .figures import WALL, own_share
+from .figures import WALL, own_share, ratio, share
 from .grid import BLOCK
 from .machine import line
 
@@ -84,37 +84,41 @@ LINES = {
 
 
 def _launches(rows: Sequence[Row]) -> list[str]:
-    lines = [
-        "",
-        "(b) A step that is no check, by the profiler: kernels and graphs that are launched, and "
-        "what watching adds to the time that kernels take on the device.",
-        "",
-        "| batch | units | latents | | launches without | with | device, µs a step |",
-        "|---" * 7 + "|",
-    ]
+    cells = []
     for row in rows:
         (without, watched), (before, after) = row["launches"], row["seconds"]
-        cells = [*_about(row), f"{without:.1f}", f"{watched:.1f}", f"{1e6 * (after - before):.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        cells.append([f"{without:.1f}", f"{watched:.1f}", f"{1e6 * (after - before):.0f}"])
+    about = (
+        "(b) A step that is no check, by the profiler: kernels and graphs that are launched, and "
+        "what watching adds to the time that kernels take on the device."
+    )
+    return _table(about, ["launches without", "with", "device, µs a step"], rows, cells)
 
 
 def _paired(rows: Sequence[Row]) -> list[str]:
-    lines = [
-        "",
-        "(c), (d) In turns, as in the grid. *Own* is the host's time, which a GPU that is busy "
-        "hides; *item* is one `.item()` a step, for comparison.",
-        "",
-        "| batch | units | latents | | step, ms | own, % of the step | time with / without "
-        "| item | control |",
-        "|---" * 9 + "|",
-    ]
+    cells = []
     for row in rows:
-        figures, ratios = row["figures"], [ratio_of(row, name) for name in ARMS]
-        cells = [*_about(row), f"{1e3 * step_of(row):.1f}"]
-        cells += [_share(own_share(figures["ours"], figures["control"], WALL))]
-        cells += [_ratio(found) for found in ratios]
-        lines.append("| " + " | ".join(cells) + " |")
+        own = own_share(row["figures"]["ours"], row["figures"]["control"], WALL)
+        ratios = [ratio(ratio_of(row, name), digits=4) for name in ARMS]
+        cells.append([f"{1e3 * step_of(row):.1f}", share(own), *ratios])
+    about = (
+        "(c), (d) In turns, as in the grid. *Own* is the host's time, which a GPU that is busy "
+        "hides; *item* is one `.item()` a step, for comparison."
+    )
+    head = ["step, ms", "own, % of the step", "time with / without", "item", "control"]
+    return _table(about, head, rows, cells)
+
+
+def _table(
+    about: str, head: Sequence[str], rows: Sequence[Row], cells: Sequence[Sequence[str]]
+) -> list[str]:
+    """What each row is of, and its cells."""
+    lines = ["", about, "", " | ".join(["| batch | units | latents | model", *head]) + " |"]
+    lines.append("|---" * (4 + len(head)) + "|")
+    for row, values in zip(rows, cells, strict=True):
+        kinds = [str(row[key]) for key in ("batch", "units", "latents")]
+        kinds.append("compiled" if row["compiled"] else "eager")
+        lines.append("| " + " | ".join([*kinds, *values]) + " |")
     return lines
 
 
@@ -131,31 +135,21 @@ def ratio_of(row: Row, arm: str) -> Interval:
     return paired_ratio(_walls(row, arm), _walls(row, "without"))
 
 
-def overhead(rows: Sequence[Row]) -> tuple[str, bool]:
-    """The targets' line: the ratios of all steps that are long enough, and whether all are met."""
+def overhead(rows: Sequence[Row]) -> tuple[str, bool | None]:
+    """The targets' line: the ratios of all steps that are long enough, and whether all are met.
+
+    None: no step is.
+    """
     shown, met = [], True
     for compiled, most in MOST.items():
         long = [row for row in rows if row["compiled"] is compiled and step_of(row) >= LEAST]
         ratios = [ratio_of(row, "ours") for row in long]
         if ratios:
             met = met and all(found.value <= most for found in ratios)
-            values = ", ".join(_ratio(found) for found in ratios)
+            values = ", ".join(ratio(found, digits=4) for found in ratios)
             shown.append(f"{'compiled' if compiled else 'eager'} {values}")
-    return "; ".join(shown), met
+    return "; ".join(shown) or "no step takes 10 ms there", met if shown else None
 
 
 def _walls(row: Row, arm: str) -> np.ndarray:
     return np.array(row["figures"][arm])[:, WALL]
-
-
-def _about(row: Row) -> list[str]:
-    cells = [str(row[key]) for key in ("batch", "units", "latents")]
-    return [*cells, "compiled" if row["compiled"] else "eager"]
-
-
-def _ratio(found: Interval) -> str:
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
-
-
-def _share(found: Interval) -> str:
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * value for value in found))

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from . import gpu_table
-from .blocks import Interval, mean_difference, paired_ratio
-from .figures import PROCESSOR, WALL, memory_growth, own_seconds, own_share, step_seconds
+from .blocks import mean_difference, paired_ratio
+from .figures import (
+    PROCESSOR,
+    WALL,
+    memory_growth,
+    own_seconds,
+    own_share,
+    ratio,
+    share,
+    step_seconds,
+)
 from .grid import CONTROL, WITHOUT
 from .machine import line
 from .targets import targets
@@ -159,13 +168,3 @@ def soak(result: dict[str, Any]) -> str:
         f"From step {first:,} to {last:,} resident memory grew by {memory_growth(given):.2f} MiB.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def ratio(found: Interval) -> str:
-    """A ratio with its interval."""
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
-def share(found: Interval) -> str:
-    """A share in per cent with its interval."""
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * value for value in found))

@@ -24,3 +24,8 @@ __getattr__ = on_demand(
         "family_of": "distributions",
     },
 )
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that were not asked for yet."""
+    return __all__

@@ -49,6 +49,11 @@ __getattr__ = on_demand(
 )
 
 
+def __dir__() -> list[str]:
+    """The public names, also those that were not asked for yet."""
+    return __all__
+
+
 def complete(
     given: Sequence[Writer], log_dir: str | os.PathLike[str] | None, verbose: bool
 ) -> list[Writer]:
